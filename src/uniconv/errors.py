@@ -1,0 +1,56 @@
+"""The errors a user can cause, each told in one sentence that says what, where and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class UniConvError(Exception):
+    """Base of every error that is the input's fault, not the program's.
+
+    The command line prints its message without a traceback and leaves with exit status 2.
+    """
+
+
+class ConfigError(UniConvError):
+    """A setting is unknown, missing or out of range."""
+
+
+class TemplateError(UniConvError):
+    """A backbone's chat format can't be used, because later text changes earlier tokens."""
+
+
+class ModelError(UniConvError):
+    """A model folder or hub id can't be loaded or lacks a part that is needed."""
+
+
+class IndexFolderError(UniConvError):
+    """An index folder is missing, incomplete, or was made by another model."""
+
+
+class DataError(UniConvError):
+    """A line of an input file is malformed.
+
+    ``path`` and ``line`` (from 1) say where, ``field`` names the field, ``expected`` what it
+    should have been.
+    """
+
+    def __init__(
+        self, path: Path | str, line: int | None, problem: str, *, field: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.line = line
+        self.field = field
+        self.problem = problem
+        where = str(path) if line is None else f"{path}:{line}"
+        what = problem if field is None else f"field '{field}': {problem}"
+        super().__init__(f"{where}: {what}")
+
+
+class DataErrors(UniConvError):
+    """Every malformed line of the input, for a reader that was told to list them all."""
+
+    def __init__(self, errors: list[DataError]) -> None:
+        self.errors = errors
+        listing = "\n".join(f"  {error}" for error in errors)
+        super().__init__(f"{len(errors)} malformed lines:\n{listing}")

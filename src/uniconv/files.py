@@ -1,0 +1,97 @@
+"""Files that are never half-written, and the record of what produced them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from uniconv.errors import UniConvError
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Gives a temporary name beside ``path`` to write to; renames it only when all went well.
+
+    Raises:
+        UniConvError: the disk is full or the folder can't be written; ``path`` is untouched.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        raise UniConvError(
+            f"{target}: could not be written ({error.strerror or error}); nothing was changed, "
+            "free some space or choose another folder"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Writes ``value`` as indented JSON, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def sha256(path: Path | str) -> str:
+    """The checksum of a file's contents, read in blocks."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(**about: Any) -> dict[str, Any]:
+    """What produced a result: command, time, versions, machine, and whatever ``about`` adds."""
+    packages = {}
+    for name in ("uniconv", "torch", "transformers", "peft", "accelerate", "faiss-cpu", "bm25s"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": packages,
+        **about,
+    }
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Gives an empty temporary folder beside ``path``; it takes ``path``'s place when all went well.
+
+    Raises:
+        UniConvError: the disk is full or the folder can't be written; ``path`` is untouched.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if target.exists():
+            target.rename(replaced)
+        temporary.rename(target)
+    except OSError as error:
+        raise UniConvError(
+            f"{target}: could not be written ({error.strerror or error}); nothing was changed, "
+            "free some space or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
