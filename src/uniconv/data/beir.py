@@ -1,0 +1,153 @@
+"""Corpora, queries and judgements in BEIR's formats.
+
+``corpus.jsonl`` holds ``_id``, ``title`` and ``text``, ``queries.jsonl`` ``_id`` and ``text``,
+``qrels.tsv`` the columns query, passage and grade under a header line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from uniconv.data.lines import (
+    OnError,
+    read_jsonl,
+    read_lines,
+    write_jsonl,
+    write_lines,
+)
+from uniconv.data.records import Record, identifier_problem
+from uniconv.errors import DataError, UniConvError
+from uniconv.types import Passage
+
+Qrels = dict[str, dict[str, int]]
+"""Query id to passage id to grade; a grade above 0 is relevant."""
+
+_OWN = ("_id", "title", "text", "metadata")
+
+
+def read_corpus(path: Path | str, on_error: OnError = "stop") -> Iterator[Passage]:
+    """Streams the passages of a ``corpus.jsonl`` or ``corpus.jsonl.gz``.
+
+    ``title`` may be missing. Other keys, and those of a ``metadata`` object, become metadata:
+    strings as they are, null not at all, anything else as its JSON.
+
+    Raises:
+        DataError: or, with ``on_error="list"``, DataErrors after the last good passage.
+    """
+    return read_jsonl(path, _passage, unique="_id", on_error=on_error)
+
+
+def _passage(record: Record) -> Passage:
+    metadata = {key: value for key, value in record.fields.items() if key not in _OWN}
+    inner = record.fields.get("metadata")
+    metadata |= inner if isinstance(inner, dict) else {"metadata": inner}
+    return Passage(
+        id=record.identifier("_id"),
+        text=record.text("text"),
+        title=record.optional_text("title") or "",
+        metadata={key: _string(value) for key, value in metadata.items() if value is not None},
+    )
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def write_corpus(path: Path | str, passages: Iterable[Passage]) -> None:
+    """Writes passages as a ``corpus.jsonl``, metadata as further keys."""
+    write_jsonl(path, map(_passage_fields, passages))
+
+
+def _passage_fields(passage: Passage) -> dict[str, str]:
+    own = {"_id": passage.id, "title": passage.title, "text": passage.text}
+    return own | {key: value for key, value in passage.metadata.items() if key not in own}
+
+
+def read_queries(path: Path | str, on_error: OnError = "stop") -> dict[str, str]:
+    """The texts of a ``queries.jsonl`` by their ids."""
+
+    def parse(record: Record) -> tuple[str, str]:
+        return record.identifier("_id"), record.spoken("text")
+
+    return dict(read_jsonl(path, parse, unique="_id", on_error=on_error))
+
+
+def write_queries(path: Path | str, queries: Mapping[str, str]) -> None:
+    """Writes a ``queries.jsonl``."""
+    write_jsonl(path, ({"_id": id, "text": text} for id, text in queries.items()))
+
+
+def read_qrels(path: Path | str, on_error: OnError = "stop") -> Qrels:
+    """Judgements in BEIR's three columns or TREC's four, told apart line by line.
+
+    Raises:
+        DataError: wrong columns, a grade that is no whole number, or a pair judged twice.
+    """
+    path = Path(path)
+    qrels: Qrels = {}
+    first = True
+
+    def parse(number: int, line: str) -> None:
+        nonlocal first
+        columns = _columns(path, number, line)
+        header = first and columns[0] == "query-id"
+        first = False
+        if header:
+            return
+        query, passage, grade = columns[0], columns[-2], columns[-1]
+        for name, id in (("query-id", query), ("corpus-id", passage)):
+            problem = identifier_problem(id)
+            if problem:
+                raise DataError(path, number, problem, field=name)
+        try:
+            value = int(grade)
+        except ValueError as error:
+            problem = f"is '{grade[:40]}'; expected a whole number"
+            raise DataError(path, number, problem, field="score") from error
+        if passage in qrels.get(query, {}):
+            raise DataError(path, number, f"query '{query}' and passage '{passage}' judged twice")
+        qrels.setdefault(query, {})[passage] = value
+
+    for _ in read_lines(path, parse, on_error=on_error):
+        pass
+    return qrels
+
+
+def _columns(path: Path, number: int, line: str) -> list[str]:
+    """Ids may hold spaces where the columns are split by tabs."""
+    columns = line.split("\t")
+    if len(columns) not in (3, 4):
+        columns = line.split()
+    if len(columns) not in (3, 4):
+        problem = (
+            f"has {len(columns)} columns; expected query, passage and grade (BEIR) or query, 0, "
+            "passage and grade (TREC)"
+        )
+        raise DataError(path, number, problem)
+    return columns
+
+
+def write_qrels(path: Path | str, qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Writes judgements in BEIR's columns.
+
+    Raises:
+        UniConvError: an id has a tab or a line break.
+    """
+    check_ids(path, (id for query, grades in qrels.items() for id in (query, *grades)))
+    rows = (
+        f"{query}\t{passage}\t{grade}"
+        for query, grades in qrels.items()
+        for passage, grade in grades.items()
+    )
+    write_lines(path, ("query-id\tcorpus-id\tscore", *rows))
+
+
+def check_ids(path: Path | str, ids: Iterable[str]) -> None:
+    """Raises a UniConvError for an id that can't stand in a file of columns."""
+    for id in ids:
+        problem = identifier_problem(id)
+        if problem:
+            raise UniConvError(f"{path}: can't be written, id {id!r} {problem}")
