@@ -72,7 +72,7 @@ def provenance(**about: Any) -> dict[str, Any]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Gives an empty temporary folder beside ``path``; it takes ``path``'s place when all went well.
+    """Gives an empty temporary folder; it takes the place of ``path`` when all went well.
 
     Raises:
         UniConvError: the disk is full or the folder can't be written; ``path`` is untouched.

@@ -338,7 +338,7 @@ class UniConv:
                     input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
                 ).logits[0, -1]
                 token = sampler(logits)
-                if token in self.template.stop or stream.ended:
+                if token in self.template.stop:
                     break
                 yield stream.push(token)
                 if stream.ended:

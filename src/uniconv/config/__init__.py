@@ -1,0 +1,39 @@
+"""Settings as dataclasses, read strictly from YAML; nothing heavy is imported here.
+
+config = load_config("train.yaml")    # or TrainConfig(...), or flags on the command line
+check_config(config)                  # ranges, combinations and files, before any model is loaded
+"""
+
+from __future__ import annotations
+
+from uniconv.config.training import (
+    Adapter,
+    Checkpoints,
+    DataConfig,
+    ModelConfig,
+    Objectives,
+    Optimisation,
+    Reporting,
+    Source,
+    TrainConfig,
+    check_config,
+    config_from,
+    load_config,
+    plain,
+)
+
+__all__ = [
+    "Adapter",
+    "Checkpoints",
+    "DataConfig",
+    "ModelConfig",
+    "Objectives",
+    "Optimisation",
+    "Reporting",
+    "Source",
+    "TrainConfig",
+    "check_config",
+    "config_from",
+    "load_config",
+    "plain",
+]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiny import tiny_tokenizer
+from uniconv.decoding import Sampler, TextStream
+
+CPU = torch.device("cpu")
+
+
+def test_temperature_zero_takes_the_likeliest() -> None:
+    assert Sampler(0.0, 1.0, None, CPU)(torch.tensor([0.1, 2.0, 1.9])) == 1
+
+
+def test_nucleus_leaves_out_the_tail() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    sample = Sampler(1.0, 0.7, 0, CPU)
+    assert {sample(logits) for _ in range(200)} == {0, 1}
+
+
+def test_sampling_follows_the_probabilities_and_the_seed() -> None:
+    logits = torch.tensor([0.75, 0.25]).log()
+    first, second = Sampler(1.0, 1.0, 7, CPU), Sampler(1.0, 1.0, 7, CPU)
+    draws = [first(logits) for _ in range(2000)]
+    assert draws == [second(logits) for _ in range(2000)]
+    assert 0.20 < sum(draws) / 2000 < 0.30
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(-1.0, 1.0), (1.0, 0.0), (1.0, 1.5)])
+def test_impossible_settings_are_refused(temperature: float, top_p: float) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Sampler(temperature, top_p, 0, CPU)
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=st.text(max_size=60), stop=st.lists(st.text(min_size=1, max_size=3), max_size=2))
+def test_pieces_join_to_the_text_before_the_first_stop(text: str, stop: list[str]) -> None:
+    tokenizer = tiny_tokenizer()
+    tokens = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    whole = tokenizer.decode(tokens)
+    stream, pieces = TextStream(tokenizer, stop), []
+    for token in tokens:
+        pieces.append(stream.push(token))
+        if stream.ended:
+            break
+    pieces.append(stream.rest())
+    ends = [whole.find(word) for word in stop if word in whole]
+    assert "".join(pieces) == (whole[: min(ends)] if ends else whole)
+    # A real replacement character may be held back, half of a character never shows.
+    if "\ufffd" not in whole:
+        assert not any("\ufffd" in piece for piece in pieces)
