@@ -78,13 +78,12 @@ class TextStream:
 
     def _undecided(self, text: str) -> int:
         """How many characters at the end of ``text`` may still change or begin a stop string."""
-        if text.endswith("\ufffd"):
-            return len(text) - len(text.rstrip("\ufffd"))
+        whole = text.rstrip("\ufffd")  # what is left of a character whose bytes are not all there
         longest = max((len(stop) - 1 for stop in self._stop), default=0)
-        for length in range(min(longest, len(text)), 0, -1):
-            if any(stop.startswith(text[-length:]) for stop in self._stop):
-                return length
-        return 0
+        for length in range(min(longest, len(whole)), 0, -1):
+            if any(stop.startswith(whole[-length:]) for stop in self._stop):
+                return len(text) - len(whole) + length
+        return len(text) - len(whole)
 
     def _advance(self, text: str) -> str:
         new = text[self._shown :]
