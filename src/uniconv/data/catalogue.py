@@ -1,0 +1,84 @@
+"""The data sets that can be read, by name, and their conversion to an interchange folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uniconv.data import doc2dial, dstc, questions
+from uniconv.data.dataset import Reader
+from uniconv.errors import UniConvError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A data set: its reader, its licence, where it comes from.
+
+    ``evaluation_only`` marks sets that must never be trained on.
+    """
+
+    read: Reader
+    licence: str
+    home: str
+    evaluation_only: bool = False
+
+
+_DSTC11 = "https://github.com/alexa/dstc11-track5"
+_DSTC10 = "https://github.com/alexa/alexa-with-dstc10-track2-dataset"
+_SQUAD = "https://rajpurkar.github.io/SQuAD-explorer"
+_CC_BY_SA = "CC BY-SA 4.0"
+
+CATALOGUE: dict[str, Entry] = {
+    "doc2dial": Entry(doc2dial.read, "Apache-2.0", "https://doc2dial.github.io"),
+    "dstc10": Entry(dstc.reader("dstc10"), "Apache-2.0", _DSTC10),
+    "dstc11": Entry(dstc.reader("dstc11"), "CDLA-Sharing-1.0", _DSTC11),
+    "qed_nq": Entry(
+        questions.read_qed, "CC BY-SA 3.0", "https://github.com/google-research-datasets/QED"
+    ),
+    "squad": Entry(
+        questions.squad("1.1", "dev-v1.1.json", "dev-1.1.from_explore_html.json"), _CC_BY_SA, _SQUAD
+    ),
+    "squad2": Entry(
+        questions.squad("2.0", "dev-v2.0.json", "dev-v2.0.from_explore_html.json"),
+        _CC_BY_SA,
+        _SQUAD,
+    ),
+    "clapnq": Entry(questions.read_clapnq, "Apache-2.0", "https://github.com/primeqa/clapnq"),
+    "ottqa": Entry(questions.linked("ottqa"), "MIT", "https://github.com/wenhuchen/OTT-QA"),
+    "hybridqa": Entry(questions.linked("hybridqa"), "MIT", "https://github.com/wenhuchen/HybridQA"),
+}
+
+
+def convert(
+    name: str, source: Path | str, out: Path | str, corpus: Path | str | None = None
+) -> dict[str, Any]:
+    """Reads a data set's own files and writes them as an interchange folder.
+
+    The folder gets ``<split>.jsonl`` and ``<split>.qrels.tsv`` for every split, ``corpus.jsonl``
+    where the set has passages of its own, ``<split>.references.jsonl`` where turns have several
+    reference responses, and ``dataset.json`` with counts, licence and checksums.
+
+    Args:
+        name: One of ``CATALOGUE``.
+        source: The folder of the native files.
+        out: The folder to write.
+        corpus: A ``corpus.jsonl`` that several sets share, where the set names passages of it.
+
+    Returns:
+        The contents of ``dataset.json``.
+
+    Raises:
+        UniConvError: the name is unknown, a file is missing (DataError) or malformed.
+    """
+    if name not in CATALOGUE:
+        raise UniConvError(f"unknown data set '{name}'; known are {', '.join(sorted(CATALOGUE))}")
+    entry = CATALOGUE[name]
+    data = entry.read(Path(source), None if corpus is None else Path(corpus))
+    return data.write(
+        out,
+        name=name,
+        licence=entry.licence,
+        home=entry.home,
+        evaluation_only=entry.evaluation_only,
+    )

@@ -1,0 +1,113 @@
+"""What a reader makes of a data set's own files, and the folder it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from uniconv.data.beir import Qrels, write_corpus, write_qrels
+from uniconv.data.conversations import qrels_of, write_conversations
+from uniconv.data.lines import write_jsonl
+from uniconv.errors import DataError
+from uniconv.files import provenance, sha256, write_json
+from uniconv.types import Conversation, Passage, Turn
+
+Reader = Callable[[Path, Path | None], "DataSet"]
+"""From the folder of the native files, and a corpus that several sets share, to a DataSet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Conversations by split, and what belongs to them.
+
+    ``passages`` are empty where the passages are those of a shared corpus. ``qrels`` are
+    judgements beside those of the splits' positives, by file name. ``references`` are all
+    reference responses of a turn by its query id, where there are several. ``sources`` are the
+    files that were read, ``counts`` whatever else is worth knowing.
+    """
+
+    splits: Mapping[str, Sequence[Conversation]]
+    sources: Sequence[Path]
+    passages: Sequence[Passage] = ()
+    qrels: Mapping[str, Qrels] = field(default_factory=dict)
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def write(self, out: Path | str, **about: Any) -> dict[str, Any]:
+        """Writes the interchange folder; ``dataset.json`` comes last and tells what it holds.
+
+        Returns:
+            The contents of ``dataset.json``.
+        """
+        out = Path(out)
+        if self.passages:
+            write_corpus(out / "corpus.jsonl", self.passages)
+        for split, conversations in self.splits.items():
+            write_conversations(out / f"{split}.jsonl", conversations)
+            write_qrels(out / f"{split}.qrels.tsv", qrels_of(conversations))
+            self._write_references(out / f"{split}.references.jsonl", conversations)
+        for name, qrels in self.qrels.items():
+            write_qrels(out / f"{name}.qrels.tsv", qrels)
+        summary = provenance(
+            **about,
+            counts=self.summary(),
+            sources={path.name: sha256(path) for path in self.sources},
+        )
+        write_json(out / "dataset.json", summary)
+        return summary
+
+    def _write_references(self, path: Path, conversations: Sequence[Conversation]) -> None:
+        ids = (one.query_id(n) for one in conversations for n in range(1, len(one.turns) + 1))
+        rows = [
+            {"_id": id, "references": self.references[id]} for id in ids if self.references.get(id)
+        ]
+        if rows:
+            write_jsonl(path, rows)
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers of passages, and of conversations, turns and queries by split."""
+        counts: dict[str, Any] = {"passages": len(self.passages)} if self.passages else {}
+        for split, conversations in self.splits.items():
+            counts[split] = {
+                "conversations": len(conversations),
+                "turns": sum(len(one.turns) for one in conversations),
+                "queries": len(qrels_of(conversations)),
+            }
+        for name, qrels in self.qrels.items():
+            counts[name] = {"queries": len(qrels)}
+        return counts | dict(self.counts)
+
+
+def find(source: Path, *names: str) -> Path:
+    """The first of these files that is in the folder.
+
+    Raises:
+        DataError: none is.
+    """
+    for name in names:
+        if (source / name).is_file():
+            return source / name
+    raise DataError(source, None, f"has no file {' or '.join(names)}; is this the right folder?")
+
+
+def dialogue(utterances: Iterable[tuple[bool, str]]) -> list[Turn]:
+    """The turns of a dialogue, from its utterances, each with whether the user spoke.
+
+    What one side says in a row is joined by a space; what is said before the first question is
+    left out. The last turn has no response where the user spoke last.
+    """
+    turns: list[Turn] = []
+    for by_user, text in utterances:
+        text = text.strip()
+        last = turns[-1] if turns else None
+        if not text or (last is None and not by_user):
+            continue
+        if last is None or (by_user and last.response is not None):
+            turns.append(Turn(text))
+        elif by_user:
+            turns[-1] = replace(last, query=f"{last.query} {text}")
+        else:
+            turns[-1] = replace(last, response=f"{last.response or ''} {text}".strip())
+    return turns
