@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uniconv.data import doc2dial, dstc, questions
+from uniconv.data import doc2dial, dstc, inscit, mtrag, questions, topiocqa
 from uniconv.data.dataset import Reader
 from uniconv.errors import UniConvError
 
@@ -29,7 +29,13 @@ _DSTC10 = "https://github.com/alexa/alexa-with-dstc10-track2-dataset"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer"
 _CC_BY_SA = "CC BY-SA 4.0"
 
+_MTRAG = "https://github.com/IBM/mt-rag-benchmark"
+
 CATALOGUE: dict[str, Entry] = {
+    "topiocqa": Entry(topiocqa.read, "CC BY-NC-SA 4.0", "https://github.com/McGill-NLP/topiocqa"),
+    "inscit": Entry(inscit.read, "none stated", "https://github.com/ellenmellon/INSCIT", True),
+    "mtrag-clapnq": Entry(mtrag.reader("clapnq"), "Apache-2.0", _MTRAG, True),
+    "mtrag-cloud": Entry(mtrag.reader("cloud"), "Apache-2.0", _MTRAG, True),
     "doc2dial": Entry(doc2dial.read, "Apache-2.0", "https://doc2dial.github.io"),
     "dstc10": Entry(dstc.reader("dstc10"), "Apache-2.0", _DSTC10),
     "dstc11": Entry(dstc.reader("dstc11"), "CDLA-Sharing-1.0", _DSTC11),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from uniconv.data.beir import Qrels, write_corpus, write_qrels
+from uniconv.data.beir import Qrels, read_corpus, write_corpus, write_qrels
 from uniconv.data.conversations import qrels_of, write_conversations
 from uniconv.data.lines import write_jsonl
 from uniconv.errors import DataError
@@ -90,6 +90,29 @@ def find(source: Path, *names: str) -> Path:
         if (source / name).is_file():
             return source / name
     raise DataError(source, None, f"has no file {' or '.join(names)}; is this the right folder?")
+
+
+def keep_known(splits: dict[str, list[Conversation]], corpus: Path | None) -> dict[str, int]:
+    """Drops positives that a shared corpus lacks; without a corpus all are kept.
+
+    Returns:
+        How many were dropped, for the counts of a data set.
+    """
+    if corpus is None:
+        return {}
+    known = {passage.id for passage in read_corpus(corpus)}
+    dropped = 0
+    for conversations in splits.values():
+        for number, one in enumerate(conversations):
+            kept = [tuple(id for id in turn.positives if id in known) for turn in one.turns]
+            dropped += sum(map(len, (turn.positives for turn in one.turns))) - sum(map(len, kept))
+            conversations[number] = Conversation(
+                one.id,
+                tuple(
+                    replace(turn, positives=ids) for turn, ids in zip(one.turns, kept, strict=True)
+                ),
+            )
+    return {"dropped, positives that the corpus lacks": dropped}
 
 
 def dialogue(utterances: Iterable[tuple[bool, str]]) -> list[Turn]:

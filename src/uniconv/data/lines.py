@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -112,21 +113,30 @@ def read_jsonl(
     return read_lines(path, parse_line, on_error=on_error)
 
 
-def read_json(path: Path | str) -> Any:
-    """A whole file as one JSON value.
+def read_json(path: Path | str, member: str | None = None) -> Any:
+    """A whole file, or a member of a zip archive, as one JSON value.
 
     Raises:
         DataError: it can't be read, is not UTF-8 or not JSON.
     """
     path = Path(path)
-    with open_bytes(path) as file:
-        try:
-            text = file.read().removeprefix(_BOM).decode("utf-8")
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(path, None, f"can't be read ({error})") from error
-        except UnicodeDecodeError as error:
-            raise DataError(path, None, f"is not UTF-8 (byte {error.start + 1})") from error
+    try:
+        text = _contents(path, member).removeprefix(_BOM).decode("utf-8")
+    except KeyError as error:
+        raise DataError(path, None, f"has no member '{member}'") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(path, None, f"can't be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(path, None, f"is not UTF-8 (byte {error.start + 1})") from error
     return _json(path, None, text)
+
+
+def _contents(path: Path, member: str | None) -> bytes:
+    if member is None:
+        with open_bytes(path) as file:
+            return file.read()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(member)
 
 
 def read_object(path: Path | str) -> Record:
@@ -137,9 +147,9 @@ def read_object(path: Path | str) -> Record:
     return Record(Path(path), None, value)
 
 
-def read_objects(path: Path | str) -> Iterator[Record]:
-    """A whole file as one JSON list of objects."""
-    value = read_json(path)
+def read_objects(path: Path | str, member: str | None = None) -> Iterator[Record]:
+    """A whole file, or a member of a zip archive, as one JSON list of objects."""
+    value = read_json(path, member)
     if not isinstance(value, list):
         raise DataError(path, None, f"is {kind(value)}; expected a JSON list")
     for number, item in enumerate(value):
