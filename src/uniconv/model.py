@@ -34,6 +34,9 @@ from uniconv.types import Conversation, Passage
 
 Pooling = Literal["last", "mean", "weighted_mean"]
 
+EMBEDDED = "embedded"
+"""The name of the small model that comes with UniConv."""
+
 _SETTINGS_FILE = "uniconv.json"
 _FORMAT = 1
 
@@ -70,7 +73,11 @@ class Reading:
 
 
 class UniConv:
-    """A causal LM, its tokenizer and its template. ``network`` is the LM or its PEFT wrapper."""
+    """A causal LM, its tokenizer and its template.
+
+    ``network`` is the LM or its PEFT wrapper, ``training`` the record of how it was trained, and
+    ``name`` what it was loaded from.
+    """
 
     def __init__(
         self,
@@ -79,12 +86,14 @@ class UniConv:
         template: Template,
         settings: Settings | None = None,
         training: Mapping[str, Any] | None = None,
+        name: str = "",
     ) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.template = template
         self.settings = settings or Settings()
         self.training = training
+        self.name = name
 
     # Loading and saving
 
@@ -102,6 +111,8 @@ class UniConv:
     ) -> Self:
         """Loads a causal LM, a PEFT adapter, or a UniConv checkpoint, from a folder or the hub.
 
+        ``"embedded"`` is the small model that comes with UniConv.
+
         Without ``device`` the first GPU is used, else the CPU; without ``dtype`` bfloat16 on CUDA
         and float32 elsewhere. ``template``, ``settings`` and ``limits`` override what a UniConv
         checkpoint says of itself.
@@ -110,6 +121,7 @@ class UniConv:
             ModelError: there is no such model, or it isn't a causal LM.
             TemplateError: its chat format can't be used; choose ``template="plain"``.
         """
+        name, source = str(source), _embedded_folder() if source == EMBEDDED else source
         saved = _read_settings(source)
         device = device or _default_device()
         dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
@@ -137,7 +149,8 @@ class UniConv:
             tokenizer,
             load_template(tokenizer, template, saved.get("template"), limits),
             settings or Settings(**saved.get("settings", {})),
-            saved.get("training"),
+            training=saved.get("training"),
+            name=name,
         )
 
     def save_pretrained(
@@ -379,6 +392,19 @@ def _default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _embedded_folder() -> Path:
+    """In an installed package beside this file, in a clone of the project under ``models``."""
+    here = Path(__file__).parent
+    folders = (here / "embedded", here.parents[1] / "models" / "mini")
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise ModelError(
+        f"the embedded model is missing ({folders[1]}); name another model, or clone the project "
+        "with its models folder"
+    )
 
 
 def _read_settings(source: str | Path) -> dict[str, Any]:

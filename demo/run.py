@@ -1,0 +1,108 @@
+"""make demo: index documents that are on every machine and hold a short conversation with them.
+
+Without a folder, the documents are Python's own documentation and UniConv's; with one
+(`make demo DOCS=folder`) they are yours, and the questions are made from their titles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".demo"
+
+QUESTIONS = (
+    "How do I read a CSV file into dictionaries?",
+    "And how can I write them back?",
+    "How can I run a function in several processes at once?",
+    "What does its map method do?",
+    "Who won the football world cup in 1998?",
+)
+
+
+def main() -> None:
+    console = Console(highlight=False)
+    started = time.perf_counter()
+    from uniconv.cli.terminal import print_answer, print_passages, print_sources
+    from uniconv.model import UniConv
+    from uniconv.retrieval.index import Index, build_index
+    from uniconv.search import ConversationalSearch
+    from uniconv.types import Conversation
+
+    model = UniConv.from_pretrained("embedded")
+    if len(sys.argv) > 1:
+        folder = Path(sys.argv[1])
+        sources, out = [folder], WORK / f"index-{_short_name(folder)}"
+    else:
+        from corpus import write_corpus
+
+        documentation = WORK / f"python-{sys.version_info.major}.{sys.version_info.minor}"
+        if not documentation.is_dir():
+            console.print("Writing the documentation of Python's standard library ...")
+            write_corpus(documentation)
+        sources, out = [documentation, ROOT / "docs"], WORK / "index"
+    console.print(f"Indexing {', '.join(map(str, sources))} ...")
+    report = build_index(sources, out, model)
+    console.print(report)
+
+    index = Index.open(out)
+    search = ConversationalSearch(model, index)
+    questions = QUESTIONS if len(sys.argv) == 1 else _questions(index)
+    conversation: Conversation | None = None
+    for question in questions:
+        console.print(Rule(style="dim"))
+        console.print(f"[bold green]>[/bold green] [bold]{question}[/bold]\n")
+        conversation = conversation.ask(question) if conversation else Conversation.start(question)
+        stream = search.stream(conversation)
+        print_passages(stream.passages[: search.settings.read])
+        console.print()
+        print_answer(stream, console)
+        print_sources(stream.answer, console)
+        conversation = conversation.answer(stream.answer.text)
+    console.print(Rule(style="dim"))
+    shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    console.print(
+        f"Done in {time.perf_counter() - started:.0f} s. The model is small and was trained on a "
+        "CPU: see models/mini/README.md for what to expect of it.\n\nTry next:\n"
+        f"  .venv/bin/uniconv chat {shown}\n"
+        f'  .venv/bin/uniconv search {shown} "{questions[0]}"\n'
+        "  make demo DOCS=folder-with-your-documents",
+        soft_wrap=True,
+    )
+
+
+def _short_name(folder: Path) -> str:
+    """A folder's name and a checksum of its path, so that two folders don't share an index."""
+    resolved = folder.resolve()
+    return f"{resolved.name}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+
+
+def _questions(index: object) -> tuple[str, ...]:
+    """Questions about the titles of three passages, spread over the index, with a follow-up."""
+    from uniconv.retrieval.index import Index
+
+    assert isinstance(index, Index)
+    titles: list[str] = []
+    for passage in index.sample(64, seed=0):
+        title = passage.title.split(" > ")[-1].strip()
+        if title and title not in titles:
+            titles.append(title)
+    first, second = (titles + titles)[:2]
+    return (f"What is {first}?", "Tell me more about it.", f"And what about {second}?")
+
+
+if __name__ == "__main__":
+    from uniconv.errors import UniConvError
+
+    try:
+        main()
+    except UniConvError as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ndemo: interrupted; run it again to go on")

@@ -1,0 +1,31 @@
+"""The commands: thin functions that bind the library's to the terminal (``uniconv --help``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from uniconv.errors import UniConvError
+
+
+def main() -> None:
+    """Runs a command. A user's mistake is told in one sentence (exit status 2)."""
+    from uniconv.cli.commands import app
+
+    # Nothing is fetched behind the user's back once a model is a local folder; and these
+    # libraries' own progress bars would break ours.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app.cli(prog="uniconv", description="Retrieve for a conversation and answer with citations")
+    except UniConvError as error:
+        print(f"uniconv: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nuniconv: interrupted; the same command goes on where it can", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output left (as `head` does): there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

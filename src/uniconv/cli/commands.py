@@ -1,0 +1,106 @@
+"""What each command takes. Heavy imports happen inside, so that help and mistakes are quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+if TYPE_CHECKING:
+    from uniconv.model import UniConv
+    from uniconv.retrieval.index import Index
+
+app = SubcommandApp()
+evaluate = SubcommandApp()
+data = SubcommandApp()
+study = SubcommandApp()
+
+
+@app.command
+def index(sources: Positional[tuple[str, ...]], out: Path, model: str = "embedded") -> None:
+    """Make or update an index of documents and corpora.
+
+    Args:
+        sources: Folders and files (.md, .txt, .html, .pdf, .docx), and BEIR corpora (.jsonl).
+        out: The index folder. An existing one is updated: only what changed is encoded.
+        model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
+    """
+    from uniconv.model import UniConv
+    from uniconv.retrieval.index import build_index
+
+    report = build_index([Path(source) for source in sources], out, UniConv.from_pretrained(model))
+    print(report)
+
+
+@app.command
+def search(
+    folder: Positional[Path],
+    query: Positional[str],
+    model: str | None = None,
+    retriever: str = "hybrid",
+    k: int = 10,
+) -> None:
+    """Retrieve the passages of an index for a question.
+
+    Args:
+        folder: The index folder.
+        query: The question.
+        model: Where the index's model is now, if it has moved.
+        retriever: dense, bm25 or hybrid.
+        k: How many passages.
+    """
+    from uniconv.cli.terminal import print_passages
+    from uniconv.search import ConversationalSearch, SearchSettings
+    from uniconv.types import Conversation
+
+    settings = SearchSettings(retriever=retriever, retrieve=k, read=1)  # type: ignore[arg-type]
+    searching = ConversationalSearch(*_open(folder, model), settings)
+    print_passages(searching.retrieve(Conversation.start(query)))
+
+
+@app.command
+def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> None:
+    """Hold a conversation with an index in the terminal.
+
+    Args:
+        folder: The index folder.
+        model: Where the index's model is now, if it has moved.
+        read: How many of the retrieved passages the model reads for an answer.
+    """
+    from uniconv.cli.terminal import hold_conversation
+    from uniconv.search import ConversationalSearch, SearchSettings
+
+    hold_conversation(ConversationalSearch(*_open(folder, model), SearchSettings(read=read)))
+
+
+@app.command
+def train(config: Positional[Path], set: tuple[str, ...] = ()) -> None:
+    """Train a model jointly for retrieval and response generation.
+
+    Args:
+        config: A YAML file (docs/training.md); runs again where an interrupted run stopped.
+        set: Settings that override the file's, such as optimisation.steps=100.
+    """
+    from uniconv.config import load_config
+
+    settings = load_config(config, overrides=set)
+    from uniconv.training import train
+
+    print(train(settings))
+
+
+app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
+app.command(data, name="data", help="Convert data sets to the interchange formats.")
+app.command(study, name="study", help="Experiments on the joint objective.")
+
+
+def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
+    """An index and the model that made it."""
+    from uniconv.retrieval.index import Index
+
+    opened = Index.open(folder)
+    from uniconv.model import UniConv
+
+    return UniConv.from_pretrained(model or opened.model_name), opened

@@ -1,0 +1,224 @@
+"""Conversational search: read the conversation once, retrieve, answer, cite.
+
+    search = ConversationalSearch(UniConv.from_pretrained("models/mini"), Index.open("my-index"))
+    answer = search.ask(Conversation.start("Who built the tower?"))
+    print(answer.text, [citation.passage.title for citation in answer.citations])
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+
+from uniconv.errors import ConfigError
+from uniconv.model import Reading, UniConv
+from uniconv.retrieval.fusion import reciprocal_rank_fusion
+from uniconv.retrieval.index import Index
+from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
+
+Retriever = Literal["dense", "bm25", "hybrid"]
+
+_MARKS = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_BEGUN_MARK = re.compile(r"\s*(\[[\d\s,]{0,24})?$")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How a question is answered.
+
+    ``retrieve`` passages are retrieved, the best ``read`` of them are read. ``hybrid`` fuses the
+    model's ranking with BM25's over the same conversation. ``threshold`` overrides the model's
+    calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
+    below it.
+    """
+
+    retriever: Retriever = "hybrid"
+    retrieve: int = 10
+    read: int = 3
+    threshold: float | None = None
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    seed: int | None = None
+    nothing_found: str = "I found nothing about this in the documents."
+
+    def __post_init__(self) -> None:
+        if self.retriever not in get_args(Retriever):
+            raise ConfigError(
+                f"retriever '{self.retriever}' is unknown; choose one of "
+                f"{', '.join(get_args(Retriever))}"
+            )
+        if not 1 <= self.read <= self.retrieve:
+            raise ConfigError(
+                f"read must be from 1 to retrieve ({self.retrieve}) passages, not {self.read}"
+            )
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+
+
+@dataclass(slots=True)
+class AnswerStream:
+    """An answer while it is written: iterate for its text, then take ``answer``.
+
+    ``passages`` are known before the first piece of text. Marks that point nowhere never show.
+    """
+
+    passages: tuple[ScoredPassage, ...]
+    found: bool
+    _pieces: Iterator[str]
+    _cited: Sequence[Passage]
+    _timings: dict[str, float]
+    _started: float
+    _text: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[str]:
+        begun = time.perf_counter()
+        marks = _Marks(len(self._cited))
+        for piece in self._pieces:
+            if shown := marks.push(piece):
+                self._timings.setdefault("first_text", time.perf_counter() - self._started)
+                self._text.append(shown)
+                yield shown
+        if shown := marks.rest():
+            self._text.append(shown)
+            yield shown
+        now = time.perf_counter()
+        self._timings |= {"write": now - begun, "total": now - self._started}
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; writes what isn't written yet."""
+        if "total" not in self._timings:
+            for _ in self:
+                pass
+        text = "".join(self._text).strip()
+        cited = sorted({number for match in _MARKS.finditer(text) for number in _numbers(match)})
+        return Answer(
+            text=text,
+            citations=tuple(Citation(number, self._cited[number - 1]) for number in cited),
+            passages=self.passages,
+            found=self.found,
+            timings=dict(self._timings),
+        )
+
+
+class ConversationalSearch:
+    """Answers the open question of a conversation from an index, with one model.
+
+    Raises:
+        IndexFolderError: the index was made by another model.
+    """
+
+    def __init__(
+        self, model: UniConv, index: Index, settings: SearchSettings | None = None
+    ) -> None:
+        index.check_model(model)
+        self.model = model
+        self.index = index
+        self.settings = settings or SearchSettings()
+        # A fixed sample of the index: what a question scores against passages at large.
+        self._background = index.sample_vectors(1024, seed=0)
+
+    def ask(self, conversation: Conversation | str) -> Answer:
+        """The answer to the conversation's open question, or to a question that starts one."""
+        return self.stream(conversation).answer
+
+    def stream(self, conversation: Conversation | str) -> AnswerStream:
+        """Retrieves at once; the answer is written as the result is iterated."""
+        started = time.perf_counter()
+        if isinstance(conversation, str):
+            conversation = Conversation.start(conversation)
+        reading = self.model.read(conversation)
+        read = time.perf_counter()
+        dense = self.index.search(reading.embedding[None], self.settings.retrieve)[0]
+        passages = tuple(self._retrieve(conversation, dense))
+        timings = {"read": read - started, "retrieve": time.perf_counter() - read}
+        found = bool(passages) and self._is_found(reading, dense)
+        cited: Sequence[Passage] = ()
+        pieces: Iterator[str] = iter([self.settings.nothing_found])
+        if found:
+            best = [scored.passage for scored in passages[: self.settings.read]]
+            cited = self.model.fitting(reading, best, self.settings.max_new_tokens)
+            pieces = self.model.generate(
+                reading,
+                cited,
+                max_new_tokens=self.settings.max_new_tokens,
+                temperature=self.settings.temperature,
+                seed=self.settings.seed,
+            )
+        return AnswerStream(passages, found, pieces, cited, timings, started)
+
+    def retrieve(self, conversation: Conversation) -> list[ScoredPassage]:
+        """The passages for the conversation's open question, best first."""
+        embedding = self.model.read(conversation).embedding
+        dense = self.index.search(embedding[None], self.settings.retrieve)[0]
+        return self._retrieve(conversation, dense)
+
+    def confidence(self, embedding: np.ndarray, best: float) -> float:
+        """How far the best score stands out, in standard deviations.
+
+        The scores of a fixed sample of passages for the same question are the measure, so the
+        figure can be compared between questions and between collections, unlike the scores
+        themselves (the standardisation of query performance prediction: Zhou and Croft 2007,
+        Shtok et al. 2012). ``embedding`` is float32 [d].
+        """
+        scores = self._background @ embedding
+        return float((best - scores.mean()) / max(float(scores.std()), 1e-6))
+
+    def _retrieve(
+        self, conversation: Conversation, dense: list[ScoredPassage]
+    ) -> list[ScoredPassage]:
+        if self.settings.retriever == "dense":
+            return dense
+        sparse = self.index.search_text([history_text(conversation)], self.settings.retrieve)[0]
+        if self.settings.retriever == "bm25":
+            return sparse
+        return reciprocal_rank_fusion([dense, sparse], self.settings.retrieve)
+
+    def _is_found(self, reading: Reading, dense: list[ScoredPassage]) -> bool:
+        threshold = self.settings.threshold
+        if threshold is None:
+            threshold = self.model.settings.threshold
+        if threshold is None:
+            return True
+        return self.confidence(reading.embedding, dense[0].score) >= threshold
+
+
+def history_text(conversation: Conversation) -> str:
+    """All that was said so far, joined by spaces: the text that sparse retrieval searches with."""
+    said = [text for turn in conversation.turns for text in (turn.query, turn.response) if text]
+    return " ".join(said)
+
+
+class _Marks:
+    """Removes citation marks that point nowhere from text that comes in pieces."""
+
+    def __init__(self, passages: int) -> None:
+        self._passages = passages
+        self._held = ""
+
+    def push(self, piece: str) -> str:
+        text = _MARKS.sub(self._keep, self._held + piece)
+        begun = _BEGUN_MARK.search(text)
+        cut = begun.start() if begun else len(text)
+        self._held = text[cut:]
+        return text[:cut]
+
+    def rest(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+    def _keep(self, match: re.Match[str]) -> str:
+        marks = "".join(f"[{n}]" for n in _numbers(match) if 1 <= n <= self._passages)
+        space = match.group()[: match.group().index("[")]
+        return space + marks if marks else ""
+
+
+def _numbers(match: re.Match[str]) -> list[int]:
+    return [int(number) for number in match.group(1).split(",")]
+
+
