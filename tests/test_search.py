@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_uniconv
+
+from uniconv.errors import ConfigError, UniConvError
+from uniconv.model import Settings, UniConv
+from uniconv.retrieval.index import Index, build_index
+from uniconv.search import ConversationalSearch, SearchSettings, _Marks, history_text
+from uniconv.types import Conversation, Passage, ScoredPassage, Turn
+
+TEXTS = {
+    "tower.md": "# Tower\n\nThe tower of the old harbour was built in 1893 by engineers.\n",
+    "ice.md": "# Glacier\n\nA glacier moves slowly because ice deforms under its own weight.\n",
+    "bread.md": "# Bread\n\nBread rises because yeast makes gas while the dough rests.\n",
+    "moon.md": "# Moon\n\nThe moon pulls the sea, and so the tides come and go twice a day.\n",
+}
+
+
+class Scripted(UniConv):
+    """A model that says what the test wants, and remembers what it was given to read."""
+
+    said: Sequence[str] = ("Engineers built it [1].",)
+    read_passages: Sequence[Passage] = ()
+
+    def generate(self, conversation: Any, passages: Sequence[Passage] = (), **_: Any) -> Iterator[str]:  # type: ignore[override]
+        self.read_passages = passages
+        yield from self.said
+
+
+@pytest.fixture(scope="module")
+def model() -> Scripted:
+    tiny = tiny_uniconv()
+    return Scripted(tiny.network, tiny.tokenizer, tiny.template, tiny.settings)
+
+
+@pytest.fixture(scope="module")
+def index(model: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    folder = tmp_path_factory.mktemp("documents")
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text)
+    out = folder.parent / "index"
+    build_index([folder], out, model)
+    return Index.open(out)
+
+
+def searching(model: UniConv, index: Index, **settings: Any) -> ConversationalSearch:
+    return ConversationalSearch(model, index, SearchSettings(**settings))
+
+
+def test_an_answer_cites_the_passages_that_it_marks(model: Scripted, index: Index) -> None:
+    model.said = ("Engineers ", "built it [", "2", "][7]. In 18", "93 [1, 2, 9].")
+    answer = searching(model, index, read=2, retriever="bm25").ask("Who built the harbour tower?")
+    assert answer.text == "Engineers built it [2]. In 1893 [1][2]."
+    assert answer.found
+    assert answer.passages[0].passage.text.startswith("The tower")
+    assert [citation.number for citation in answer.citations] == [1, 2]
+    assert [c.passage for c in answer.citations] == [p.passage for p in answer.passages[:2]]
+    assert list(model.read_passages) == [p.passage for p in answer.passages[:2]]
+    assert {"read", "retrieve", "first_text", "write", "total"} == set(answer.timings)
+
+
+def test_the_stream_shows_what_the_answer_says(model: Scripted, index: Index) -> None:
+    model.said = ("Yes [", "1] and [5", "] no [x] [")
+    stream = searching(model, index, read=1).stream("Why does bread rise?")
+    assert len(stream.passages) == 4
+    shown = "".join(stream)
+    assert shown == "Yes [1] and no [x] ["
+    assert stream.answer.text == shown
+
+
+def test_nothing_found_is_said_instead_of_inventing(model: Scripted, index: Index) -> None:
+    search = searching(model, index, threshold=50.0, nothing_found="Nothing.")
+    answer = search.ask("Who won?")
+    assert (answer.text, answer.found, answer.citations) == ("Nothing.", False, ())
+    assert answer.passages
+    assert searching(model, index, threshold=-50.0).ask("Who won?").found
+
+
+def test_the_models_threshold_is_the_default(index: Index, model: Scripted) -> None:
+    strict = Scripted(model.network, model.tokenizer, model.template, Settings(threshold=50.0))
+    assert not searching(strict, index).ask("Who won?").found
+    assert searching(strict, index, threshold=-50.0).ask("Who won?").found
+
+
+def test_confidence_is_the_standardised_score(model: Scripted, index: Index) -> None:
+    search = searching(model, index)
+    embedding = model.read(Conversation.start("Why do tides come?")).embedding
+    scores = [s.score for s in index.search(embedding[None], 4)[0]]
+    mean = sum(scores) / 4
+    deviation = (sum((score - mean) ** 2 for score in scores) / 4) ** 0.5
+    assert search.confidence(embedding, scores[0]) == pytest.approx(
+        (scores[0] - mean) / deviation, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
+def test_each_retriever_ranks_as_it_should(
+    retriever: str, model: Scripted, index: Index
+) -> None:
+    conversation = Conversation("c", (Turn("ice?", "Ice deforms."), Turn("Under its weight?")))
+    dense = index.search(model.encode_conversations([conversation]), 4)[0]
+    sparse = index.search_text(["ice? Ice deforms. Under its weight?"], 4)[0]
+    ranked = searching(model, index, retriever=retriever, read=1).retrieve(conversation)
+    if retriever == "dense":
+        assert _ids(ranked) == _ids(dense)
+    elif retriever == "bm25":
+        assert _ids(ranked) == _ids(sparse)
+        assert ranked[0].passage.text.startswith("A glacier")
+    else:
+        best = {_ids(dense)[0], _ids(sparse)[0]}
+        assert _ids(ranked)[0] in best
+        assert set(_ids(ranked)) == set(_ids(dense)) | set(_ids(sparse))
+
+
+def test_an_index_of_another_model_is_refused(index: Index) -> None:
+    with pytest.raises(UniConvError, match="another model"):
+        ConversationalSearch(tiny_uniconv(seed=5), index)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retriever": "best"}, "retriever 'best' is unknown"),
+        ({"read": 11}, "read must be from 1 to retrieve"),
+        ({"read": 0}, "read must be from 1 to retrieve"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SearchSettings(**changes)
+
+
+def test_history_text_is_all_that_was_said() -> None:
+    conversation = Conversation("c", (Turn("a", "b"), Turn("c")))
+    assert history_text(conversation) == "a b c"
+
+
+@given(
+    text=st.text(alphabet="ab [],19\n", max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=6),
+)
+def test_marks_are_cleaned_the_same_however_text_is_cut(text: str, cuts: list[int]) -> None:
+    places = sorted({0, *(min(cut, len(text)) for cut in cuts), len(text)})
+    whole, parts = _Marks(3), _Marks(3)
+    expected = whole.push(text) + whole.rest()
+    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    assert "".join([*(parts.push(piece) for piece in pieces), parts.rest()]) == expected
+
+
+def _ids(passages: Sequence[ScoredPassage]) -> list[str]:
+    return [scored.passage.id for scored in passages]
