@@ -19,7 +19,16 @@ from types import ModuleType
 
 from uniconv.files import atomic_folder
 
-_LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "encodings", "antigravity", "this"}
+_LEFT_OUT = {
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "turtledemo",
+    "encodings",
+    "antigravity",
+    "this",
+}
 _DEPTH = 3  # module, class, method
 
 
@@ -27,7 +36,9 @@ def write_corpus(folder: Path) -> None:
     """Writes the Markdown files into ``folder``, all or none."""
     with atomic_folder(folder) as temporary:
         for name, sections in (*_from_sources(), *_from_extensions()):
-            body = "\n\n".join(f"{'#' * level} {title}\n\n{text}" for level, title, text in sections)
+            body = "\n\n".join(
+                f"{'#' * level} {title}\n\n{text}" for level, title, text in sections
+            )
             (temporary / f"{name}.md").write_text(body + "\n", "utf-8")
 
 

@@ -29,7 +29,9 @@ class Scripted(UniConv):
     said: Sequence[str] = ("Engineers built it [1].",)
     read_passages: Sequence[Passage] = ()
 
-    def generate(self, conversation: Any, passages: Sequence[Passage] = (), **_: Any) -> Iterator[str]:  # type: ignore[override]
+    def generate(
+        self, conversation: Any, passages: Sequence[Passage] = (), **_: Any
+    ) -> Iterator[str]:  # type: ignore[override]
         self.read_passages = passages
         yield from self.said
 
@@ -101,9 +103,7 @@ def test_confidence_is_the_standardised_score(model: Scripted, index: Index) -> 
 
 
 @pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
-def test_each_retriever_ranks_as_it_should(
-    retriever: str, model: Scripted, index: Index
-) -> None:
+def test_each_retriever_ranks_as_it_should(retriever: str, model: Scripted, index: Index) -> None:
     conversation = Conversation("c", (Turn("ice?", "Ice deforms."), Turn("Under its weight?")))
     dense = index.search(model.encode_conversations([conversation]), 4)[0]
     sparse = index.search_text(["ice? Ice deforms. Under its weight?"], 4)[0]

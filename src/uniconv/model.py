@@ -121,7 +121,7 @@ class UniConv:
             ModelError: there is no such model, or it isn't a causal LM.
             TemplateError: its chat format can't be used; choose ``template="plain"``.
         """
-        name, source = str(source), _embedded_folder() if source == EMBEDDED else source
+        name, source = str(source), resolve(source)
         saved = _read_settings(source)
         device = device or _default_device()
         dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
@@ -171,19 +171,24 @@ class UniConv:
             network = copy.deepcopy(network).merge_and_unload()
         if dtype is not None and dtype != network.dtype:
             network = copy.deepcopy(network).to(dtype)
-        record = training if training is not None else self.training
+        if training is not None:
+            self.training = training
         with atomic_folder(folder) as temporary:
             network.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
-            write_json(
-                temporary / _SETTINGS_FILE,
-                {
-                    "format": _FORMAT,
-                    "settings": asdict(self.settings),
-                    "template": self.template.to_json(),
-                    "training": record,
-                },
-            )
+            self.save_settings(temporary)
+
+    def save_settings(self, folder: str | Path) -> None:
+        """Writes ``uniconv.json`` alone, beside weights that are already there."""
+        write_json(
+            Path(folder) / _SETTINGS_FILE,
+            {
+                "format": _FORMAT,
+                "settings": asdict(self.settings),
+                "template": self.template.to_json(),
+                "training": self.training,
+            },
+        )
 
     @property
     def lm(self) -> Any:
@@ -394,8 +399,11 @@ def _default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _embedded_folder() -> Path:
-    """In an installed package beside this file, in a clone of the project under ``models``."""
+def resolve(source: str | Path) -> str | Path:
+    """Where a model is: ``"embedded"`` becomes its folder, anything else stays what it is."""
+    if source != EMBEDDED:
+        return source
+    # In an installed package it is beside this file, in a clone of the project under models.
     here = Path(__file__).parent
     folders = (here / "embedded", here.parents[1] / "models" / "mini")
     for folder in folders:

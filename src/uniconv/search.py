@@ -1,8 +1,8 @@
 """Conversational search: read the conversation once, retrieve, answer, cite.
 
-    search = ConversationalSearch(UniConv.from_pretrained("models/mini"), Index.open("my-index"))
-    answer = search.ask(Conversation.start("Who built the tower?"))
-    print(answer.text, [citation.passage.title for citation in answer.citations])
+search = ConversationalSearch(UniConv.from_pretrained("models/mini"), Index.open("my-index"))
+answer = search.ask(Conversation.start("Who built the tower?"))
+print(answer.text, [citation.passage.title for citation in answer.citations])
 """
 
 from __future__ import annotations
@@ -220,5 +220,3 @@ class _Marks:
 
 def _numbers(match: re.Match[str]) -> list[int]:
     return [int(number) for number in match.group(1).split(",")]
-
-

@@ -91,6 +91,40 @@ def train(config: Positional[Path], set: tuple[str, ...] = ()) -> None:
     print(train(settings))
 
 
+@app.command
+def calibrate(
+    folder: Positional[Path],
+    conversations: Positional[Path],
+    model: str | None = None,
+    false_declines: float = 0.1,
+) -> None:
+    """Find the confidence below which questions are declined, and keep it with the model.
+
+    Args:
+        folder: The index folder.
+        conversations: Conversations (JSONL) whose positives are in the index.
+        model: Where the index's model is now, if it has moved.
+        false_declines: The share of answerable questions that may be declined.
+    """
+    from dataclasses import replace
+
+    from uniconv.data.conversations import read_conversations
+    from uniconv.evaluation.calibration import calibrate
+    from uniconv.model import resolve
+    from uniconv.search import ConversationalSearch
+
+    talks = list(read_conversations(conversations))
+    loaded, index = _open(folder, model)
+    found = calibrate(ConversationalSearch(loaded, index), talks, false_declines=false_declines)
+    loaded.settings = replace(loaded.settings, threshold=found.threshold)
+    loaded.save_settings(resolve(loaded.name))
+    print(
+        f"threshold {found.threshold:.2f} from {found.turns} turns: declines "
+        f"{found.false_declines:.1%} of them, and {found.declines:.1%} of them when their "
+        f"passages are taken away. Kept in {resolve(loaded.name)}."
+    )
+
+
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
 app.command(data, name="data", help="Convert data sets to the interchange formats.")
 app.command(study, name="study", help="Experiments on the joint objective.")

@@ -139,5 +139,3 @@ def _read(path: Path) -> list[Conversation]:
 def _shorten(text: str, width: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
