@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_uniconv
+from uniconv.retrieval.index import Index, build_index
 
+from tiny import tiny_uniconv
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
-from uniconv.retrieval.index import Index, build_index
 from uniconv.search import ConversationalSearch, SearchSettings, _Marks, history_text
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
@@ -151,7 +151,7 @@ def test_marks_are_cleaned_the_same_however_text_is_cut(text: str, cuts: list[in
     places = sorted({0, *(min(cut, len(text)) for cut in cuts), len(text)})
     whole, parts = _Marks(3), _Marks(3)
     expected = whole.push(text) + whole.rest()
-    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     assert "".join([*(parts.push(piece) for piece in pieces), parts.rest()]) == expected
 
 

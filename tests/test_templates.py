@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tiny import CHATML, tiny_tokenizer
 from uniconv.errors import TemplateError
-from uniconv.templates import Frame, Limits, Template, chat_frame, load_template
+from uniconv.frames import Frame, chat_frame
+from uniconv.templates import Limits, Template, load_template
 from uniconv.types import Conversation, Passage, Turn
 
 texts = st.text(max_size=40)

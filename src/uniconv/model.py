@@ -20,25 +20,19 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 
 from uniconv.decoding import Sampler, TextStream
 from uniconv.errors import ModelError
-from uniconv.files import atomic_folder, write_json
+from uniconv.files import atomic_folder
+from uniconv.pretrained import load_network, read_settings, resolve, write_settings
 from uniconv.templates import Limits, Template, TemplateKind, load_template
 from uniconv.types import Conversation, Passage
 
 Pooling = Literal["last", "mean", "weighted_mean"]
-
-EMBEDDED = "embedded"
-"""The name of the small model that comes with UniConv."""
-
-_SETTINGS_FILE = "uniconv.json"
-_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +40,8 @@ class Settings:
     """How states become embeddings and scores.
 
     ``temperature`` divides similarities in contrastive training (0.01 as in ChatRetriever).
-    ``threshold`` is the least score of the best passage at which a question is answered at all,
-    calibrated on labelled turns (``uniconv calibrate``); without one every question is answered.
+    ``threshold`` is the confidence below which a question is declined, calibrated on labelled turns
+    (``uniconv calibrate``); without one every question is answered.
     """
 
     pooling: Pooling = "last"
@@ -121,36 +115,16 @@ class UniConv:
             ModelError: there is no such model, or it isn't a causal LM.
             TemplateError: its chat format can't be used; choose ``template="plain"``.
         """
-        name, source = str(source), resolve(source)
-        saved = _read_settings(source)
-        device = device or _default_device()
-        dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
-        options = {"dtype": dtype, "trust_remote_code": trust_remote_code}
-        try:
-            adapter = _adapter_config(source)
-            base = source if adapter is None else adapter.base_model_name_or_path
-            network = AutoModelForCausalLM.from_pretrained(base, **options)
-            own_tokenizer = adapter is None or (Path(source) / "tokenizer_config.json").exists()
-            tokenizer = AutoTokenizer.from_pretrained(
-                source if own_tokenizer else base, trust_remote_code=trust_remote_code
-            )
-            if adapter is not None:
-                network = PeftModel.from_pretrained(network, source)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(
-                f"{source}: no causal language model could be loaded ({reason}); give a folder or "
-                "hub id of a Hugging Face causal LM, a PEFT adapter, or a UniConv checkpoint"
-            ) from error
-        if device == "cpu":
-            _allow_faster_matmul()
+        folder = resolve(source)
+        saved = read_settings(folder)
+        network, tokenizer = load_network(folder, device, dtype, trust_remote_code)
         return cls(
-            network.to(device).eval(),
+            network,
             tokenizer,
             load_template(tokenizer, template, saved.get("template"), limits),
             settings or Settings(**saved.get("settings", {})),
             training=saved.get("training"),
-            name=name,
+            name=str(source),
         )
 
     def save_pretrained(
@@ -180,10 +154,9 @@ class UniConv:
 
     def save_settings(self, folder: str | Path) -> None:
         """Writes ``uniconv.json`` alone, beside weights that are already there."""
-        write_json(
-            Path(folder) / _SETTINGS_FILE,
+        write_settings(
+            folder,
             {
-                "format": _FORMAT,
                 "settings": asdict(self.settings),
                 "template": self.template.to_json(),
                 "training": self.training,
@@ -391,67 +364,3 @@ def _check_waits(conversation: Conversation) -> None:
         raise ValueError(
             f"conversation '{conversation.id}' has no open question; use Conversation.context(n)"
         )
-
-
-def _default_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def resolve(source: str | Path) -> str | Path:
-    """Where a model is: ``"embedded"`` becomes its folder, anything else stays what it is."""
-    if source != EMBEDDED:
-        return source
-    # In an installed package it is beside this file, in a clone of the project under models.
-    here = Path(__file__).parent
-    folders = (here / "embedded", here.parents[1] / "models" / "mini")
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise ModelError(
-        f"the embedded model is missing ({folders[1]}); name another model, or clone the project "
-        "with its models folder"
-    )
-
-
-def _read_settings(source: str | Path) -> dict[str, Any]:
-    path = Path(source) / _SETTINGS_FILE
-    if not path.is_file():
-        return {}
-    try:
-        saved = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error}); save the model again") from error
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-        raise ModelError(
-            f"{path}: expected format {_FORMAT}; the model was saved by another version of uniconv"
-        )
-    return saved
-
-
-def _adapter_config(source: str | Path) -> Any | None:
-    """The PEFT configuration of ``source``, None where it is a model of its own."""
-    if Path(source).is_dir():
-        if not (Path(source) / "adapter_config.json").is_file():
-            return None
-        return PeftConfig.from_pretrained(source)
-    try:
-        return PeftConfig.from_pretrained(source)
-    except (OSError, ValueError):
-        return None
-
-
-def _allow_faster_matmul() -> None:
-    """Lets PyTorch pick faster float32 kernels where this CPU's keep float32's accuracy.
-
-    On some CPUs the setting gains 1.6 to 1.85 times at no loss, on others it rounds to bfloat16.
-    """
-    before = torch.get_float32_matmul_precision()
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 256, 256, generator=generator)
-    exact = a.double() @ b.double()
-    torch.set_float32_matmul_precision("medium")
-    error = float(((a @ b).double() - exact).abs().max() / exact.abs().max())
-    if error > 1e-5:
-        torch.set_float32_matmul_precision(before)

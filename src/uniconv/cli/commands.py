@@ -110,7 +110,7 @@ def calibrate(
 
     from uniconv.data.conversations import read_conversations
     from uniconv.evaluation.calibration import calibrate
-    from uniconv.model import resolve
+    from uniconv.pretrained import resolve
     from uniconv.search import ConversationalSearch
 
     talks = list(read_conversations(conversations))
