@@ -1,0 +1,5 @@
+"""``python -m uniconv``: the commands."""
+
+from uniconv.cli import main
+
+main()
