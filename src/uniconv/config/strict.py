@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,6 +18,9 @@ from cattrs.gen import make_dict_structure_fn
 from uniconv.errors import ConfigError
 
 T = TypeVar("T")
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_KEY = re.compile(r"[^.\[\]]+(\[\d+\]|\.[^.\[\]]+)*")
 
 
 def read_yaml(path: Path) -> Any:
@@ -31,6 +35,30 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
+def override(value: Any, assignments: Sequence[str]) -> Any:
+    """``value`` after assignments such as ``a.b=1`` or ``a[0].b=text``; the right side is YAML.
+
+    Raises:
+        ConfigError: it isn't an assignment, or leads through something that has no such part.
+    """
+    value = copy.deepcopy(value)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        steps = [int(number) if number else name for name, number in _STEP.findall(key)]
+        if not equals or not _KEY.fullmatch(key):
+            raise ConfigError(f"'{assignment}': expected key=value, such as optimisation.steps=100")
+        try:
+            inner = value
+            for step in steps[:-1]:
+                inner = inner.setdefault(step, {}) if isinstance(inner, dict) else inner[step]
+            inner[steps[-1]] = yaml.load(text, Loader=_Loader)
+        except (TypeError, IndexError, KeyError) as error:
+            raise ConfigError(f"'{assignment}': there is no place for this setting") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{assignment}': the value is not valid YAML") from error
+    return value
 
 
 def structure(value: Any, kind: type[T], where: str) -> T:

@@ -6,12 +6,18 @@ Relative paths are taken from the working directory, in YAML as on the command l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from uniconv.config.strict import raise_problems, read_yaml, structure, unstructure
+from uniconv.config.strict import (
+    override,
+    raise_problems,
+    read_yaml,
+    structure,
+    unstructure,
+)
 
 
 def _number(
@@ -191,15 +197,18 @@ class TrainConfig:
     reporting: Reporting = field(default_factory=Reporting)
 
 
-def load_config(path: Path | str) -> TrainConfig:
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Reads a YAML file, strictly.
+
+    ``overrides`` such as ``optimisation.steps=100`` or ``data.train[0].weight=2`` take the place
+    of what the file says; their values are YAML.
 
     Raises:
         ConfigError: it can't be read, or a key is unknown, missing, repeated, of the wrong type or
             out of range; every problem is listed with its dotted key.
     """
     path = Path(path)
-    return config_from(read_yaml(path), str(path))
+    return config_from(override(read_yaml(path), overrides), str(path))
 
 
 def config_from(value: Any, where: str = "configuration") -> TrainConfig:

@@ -1,0 +1,152 @@
+"""A run's folder: its settings, its checkpoints, and what makes it safe to go on.
+
+    config.yaml  metrics.jsonl  model/  checkpoints/step-00000500/{model/, optimizer.pt, state.json}
+
+A checkpoint is written under another name and renamed when it is whole. Learning rate, sampling
+and dropout are functions of the step, so weights, optimizer and step are the whole state.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from uniconv.config import TrainConfig, plain
+from uniconv.errors import ConfigError
+from uniconv.files import atomic, atomic_folder, write_json
+from uniconv.model import UniConv
+
+_NAME = re.compile(r"step-(\d{8})")
+
+_FREE = (
+    "output",
+    "checkpoints",
+    "reporting",
+    "model.merge",
+    "data.dev",
+    "optimisation.forward_tokens",
+    "optimisation.gradient_checkpointing",
+)
+"""Settings that may change while a run is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint after ``step`` steps."""
+
+    folder: Path
+    step: int
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def state(self) -> dict[str, Any]:
+        """What was recorded beside the step: see :func:`save_checkpoint`."""
+        state: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
+        return state
+
+    def optimizer(self, device: torch.device) -> dict[str, Any]:
+        """The optimizer's state, read without executing anything in the file."""
+        path = self.folder / "optimizer.pt"
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        return state
+
+
+def checkpoints(output: Path) -> list[Checkpoint]:
+    """Whole checkpoints of a run, oldest first."""
+    found = [
+        Checkpoint(folder, int(match[1]))
+        for folder in (output / "checkpoints").glob("step-*")
+        if (match := _NAME.fullmatch(folder.name)) and (folder / "state.json").is_file()
+    ]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def save_checkpoint(
+    output: Path, step: int, model: UniConv, optimizer: Any, keep: int, about: Mapping[str, Any]
+) -> Checkpoint:
+    """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``."""
+    target = output / "checkpoints" / f"step-{step:08d}"
+    with atomic_folder(target) as temporary:
+        model.save_pretrained(temporary / "model")
+        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        write_json(temporary / "state.json", {"step": step, **about})
+    for old in checkpoints(output)[:-keep]:
+        shutil.rmtree(old.folder)
+    return Checkpoint(target, step)
+
+
+def open_run(config: TrainConfig) -> Checkpoint | None:
+    """The checkpoint to go on from, after checking that this run may use its output folder.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings, or any run with resume: never.
+    """
+    output, found = config.output, checkpoints(config.output)
+    snapshot = output / "config.yaml"
+    if found or finished(config) is not None:
+        if config.checkpoints.resume == "never":
+            raise ConfigError(
+                f"output: {output} already holds a run; name another folder, or set "
+                "checkpoints.resume to auto to go on with it"
+            )
+        differences = _differences(snapshot, config)
+        if differences:
+            listing = "\n".join(f"  {line}" for line in differences)
+            raise ConfigError(
+                f"output: {output} holds a run with other settings; name another folder or restore "
+                f"them\n{listing}"
+            )
+    return found[-1] if found else None
+
+
+def write_snapshot(config: TrainConfig) -> None:
+    """Keeps the configuration in the run's folder."""
+    with atomic(config.output / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), "utf-8")
+
+
+def finished(config: TrainConfig) -> Path | None:
+    """The trained model of a run that came to its end."""
+    folder = config.output / "model"
+    return folder if (folder / "uniconv.json").is_file() else None
+
+
+def _differences(snapshot: Path, config: TrainConfig) -> list[str]:
+    try:
+        before = dict(_flat(yaml.safe_load(snapshot.read_text("utf-8"))))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{snapshot}: can't be read, so it is unknown how the run's checkpoints were made; "
+            "name another output folder"
+        ) from error
+    now = dict(_flat(plain(config)))
+    return [
+        f"{key}: was {before.get(key, 'not set')}, now {now.get(key, 'not set')}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not _free(key)
+    ]
+
+
+def _free(key: str) -> bool:
+    return any(key == free or key.startswith((f"{free}.", f"{free}[")) for free in _FREE)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{prefix}[{number}]")
+    else:
+        yield prefix, value

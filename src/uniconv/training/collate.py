@@ -1,0 +1,205 @@
+"""From examples to a batch: which text supervises which objective, as token sequences."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from uniconv.config import DataConfig, Objectives
+from uniconv.templates import Template
+from uniconv.training.examples import Example, Examples
+from uniconv.training.losses import NO_KEY
+from uniconv.types import Passage
+
+Tokens = list[int]
+
+
+@dataclass(slots=True)
+class Contrast:
+    """Queries and the documents among which each has to find its own.
+
+    A document that serves several queries is there once. ``labels`` are rows of ``documents``,
+    ``keys`` tell which documents have the same text, and ``own`` are the keys of everything that
+    is relevant to a query, whether it is among the documents or not.
+    """
+
+    queries: list[Tokens] = field(default_factory=list)
+    documents: list[Tokens] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    own: list[list[int]] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that are read."""
+        return sum(map(len, self.queries)) + sum(map(len, self.documents))
+
+    def document(self, key: int, tokens: Tokens) -> int:
+        """The row of a document, added if it is new."""
+        if key not in self.keys:
+            self.keys.append(key)
+            self.documents.append(tokens)
+        return self.keys.index(key)
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """``labels`` [n], ``own`` [n, p] padded with NO_KEY, and ``keys`` [m], all int64."""
+        width = max(map(len, self.own), default=0)
+        own = torch.full((len(self.own), width), NO_KEY)
+        for row, keys in enumerate(self.own):
+            own[row, : len(keys)] = torch.tensor(keys)
+        labels, keys_ = torch.tensor(self.labels).long(), torch.tensor(self.keys).long()
+        return labels.to(device), own.to(device), keys_.to(device)
+
+
+@dataclass(slots=True)
+class Writing:
+    """Prompts and the responses, with their end tokens, that should follow them."""
+
+    prompts: list[Tokens] = field(default_factory=list)
+    responses: list[Tokens] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """The number of tokens to predict."""
+        return sum(map(len, self.responses))
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that are read."""
+        return sum(map(len, self.prompts)) + len(self)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one forward pass of one process learns from; parts may be empty."""
+
+    retrieval: Contrast = field(default_factory=Contrast)
+    generation: Writing = field(default_factory=Writing)
+    cii: Contrast = field(default_factory=Contrast)
+    grounded: Writing = field(default_factory=Writing)
+
+    @property
+    def counts(self) -> list[int]:
+        """What each part's sum is divided by: queries or predicted tokens, in order of PARTS."""
+        return [len(getattr(self, part)) for part in PARTS]
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that are read, without padding."""
+        return sum(getattr(self, part).tokens for part in PARTS)
+
+
+PARTS = ("retrieval", "generation", "cii", "grounded")
+"""The parts of the objective, by their names in Batch and in reports."""
+
+
+class Collator:
+    """Makes batches of examples; parts whose weight is 0 are left out."""
+
+    def __init__(
+        self, template: Template, examples: Examples, data: DataConfig, weights: Objectives
+    ) -> None:
+        self._template = template
+        self._examples = examples
+        self._data = data
+        self._weights = weights
+
+    def __call__(self, picks: Iterable[tuple[int, random.Random]]) -> Batch:
+        """The batch of examples by their positions, each with its own random generator."""
+        batch = Batch()
+        for position, rng in picks:
+            self._add(batch, self._examples.examples[position], rng)
+        return batch
+
+    def _add(self, batch: Batch, example: Example, rng: random.Random) -> None:
+        source = self._examples.sources[example.source]
+        passages = self._examples.passages[example.source]
+        template, turn, context = self._template, example.turn, example.context
+        response = (turn.response or "").strip()
+        positives = [passages[id] for id in turn.positives if id in passages]
+        positive = rng.choice(positives) if positives else None
+        if self._weights.retrieval:
+            if source.retrieval == "passages" and positive is not None:
+                negatives = self._negatives(example, self._data.hard_negatives, rng)
+                self._add_retrieval(batch.retrieval, example, positives, positive, negatives)
+            elif source.retrieval == "responses" and response:
+                target = Passage(example.conversation.query_id(example.number), response)
+                self._add_retrieval(batch.retrieval, example, [target], target, [])
+        if self._weights.generation:
+            written = response if source.generation == "responses" else ""
+            if source.generation == "passages" and positive is not None:
+                written = positive.text
+            if written:
+                batch.generation.prompts.append(template.prompt(context))
+                batch.generation.responses.append(template.response(written))
+        if positive is None or not response:
+            return
+        if self._weights.alpha:
+            cii, key = batch.cii, _key(response)
+            cii.queries.append(template.grounded_query(context, [positive]))
+            cii.labels.append(cii.document(key, template.response_document(response)))
+            cii.own.append([key])
+        if self._weights.gamma and source.grounded:
+            shown = self._shown(example, positives, positive, rng)
+            batch.grounded.prompts.append(template.prompt(context, shown))
+            batch.grounded.responses.append(template.response(response))
+
+    def _add_retrieval(
+        self,
+        part: Contrast,
+        example: Example,
+        positives: Sequence[Passage],
+        positive: Passage,
+        negatives: Sequence[Passage],
+    ) -> None:
+        part.queries.append(self._template.conversation_query(example.context))
+        part.labels.append(part.document(passage_key(positive), self._template.passage(positive)))
+        part.own.append([passage_key(passage) for passage in positives])
+        for negative in negatives:
+            part.document(passage_key(negative), self._template.passage(negative))
+
+    def _negatives(self, example: Example, wanted: int, rng: random.Random) -> list[Passage]:
+        passages = self._examples.passages[example.source]
+        ids = example.turn.negatives
+        found = [passages[id] for id in rng.sample(ids, min(wanted, len(ids)))]
+        if self._data.random_negatives:
+            pool = self._examples.pools[example.source]
+            found += rng.sample(pool, min(wanted - len(found), len(pool)))
+        return found
+
+    def _shown(
+        self, example: Example, positives: Sequence[Passage], positive: Passage, rng: random.Random
+    ) -> list[Passage]:
+        """A relevant passage among distracting ones: the turn's own negatives, then random ones."""
+        wanted = self._data.grounded_passages - 1
+        passages = self._examples.passages[example.source]
+        pool = self._examples.pools[example.source]
+        ids = example.turn.negatives
+        candidates = [passages[id] for id in rng.sample(ids, min(wanted, len(ids)))]
+        candidates += rng.sample(pool, min(wanted + len(positives), len(pool)))
+        used = {passage_key(passage) for passage in positives}
+        shown = [positive]
+        for candidate in candidates:
+            if len(shown) <= wanted and passage_key(candidate) not in used:
+                used.add(passage_key(candidate))
+                shown.append(candidate)
+        rng.shuffle(shown)
+        return shown
+
+
+def passage_key(passage: Passage) -> int:
+    """Equal for passages of equal title and text, whatever their ids."""
+    return _key(f"{passage.title}\n{passage.text}")
+
+
+def _key(text: str) -> int:
+    """A positive int64 that is equal for texts that differ in white space only."""
+    digest = hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1 or 1

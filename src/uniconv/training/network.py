@@ -1,0 +1,124 @@
+"""The model to be trained: loaded, given an adapter or wholly unfrozen, and checked for length."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from uniconv.config import ModelConfig, TrainConfig
+from uniconv.errors import ConfigError
+from uniconv.model import Settings, UniConv
+from uniconv.templates import Limits
+from uniconv.types import Passage
+
+log = logging.getLogger(__name__)
+
+USUAL_MODULES = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The layers that ChatRetriever adapts, by their names in the Llama family."""
+
+
+def load_trainable(
+    config: TrainConfig, device: torch.device, bf16: bool, source: Path | None = None
+) -> UniConv:
+    """The model of a configuration, or that of a checkpoint of its run, ready to be trained.
+
+    Weights that are trained are float32; a frozen backbone is bfloat16 where ``bf16`` is set.
+
+    Raises:
+        ConfigError: an adapter's layer doesn't exist, or the model's context is too short.
+        ModelError: the model can't be loaded.
+    """
+    model = UniConv.from_pretrained(
+        source or config.model.path,
+        template=config.model.template if source is None else "auto",
+        settings=Settings(config.model.pooling, config.objectives.temperature),
+        limits=Limits(
+            config.model.conversation_tokens,
+            config.model.passage_tokens,
+            config.model.response_tokens,
+        ),
+        device=str(device),
+        dtype=torch.bfloat16 if bf16 and config.model.method == "lora" else torch.float32,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    _check_length(model, config)
+    torch.manual_seed(config.optimisation.seed)  # an adapter's weights begin at random
+    unfreeze(model, config.model)
+    if config.optimisation.gradient_checkpointing:
+        model.lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def unfreeze(model: UniConv, config: ModelConfig) -> None:
+    """Makes the parameters trainable that ``method`` says, adding an adapter if need be."""
+    if config.method == "full":
+        if isinstance(model.network, PeftModel):
+            model.network = model.network.merge_and_unload()
+        model.network.requires_grad_(True)
+    elif isinstance(model.network, PeftModel):
+        for name, parameter in model.network.named_parameters():
+            parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
+        model.network.active_peft_config.inference_mode = False
+    else:
+        lora = LoraConfig(
+            r=config.adapter.rank,
+            lora_alpha=config.adapter.alpha,
+            lora_dropout=config.adapter.dropout,
+            target_modules=_target_modules(model.network, config.adapter.modules),
+            task_type="CAUSAL_LM",
+        )
+        model.network = get_peft_model(model.network, lora)
+
+
+def _target_modules(network: nn.Module, wanted: tuple[str, ...]) -> list[str] | str:
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    }
+    if not wanted:
+        if linear.issuperset(USUAL_MODULES):
+            return list(USUAL_MODULES)
+        log.info("the backbone names its layers unusually: every linear layer gets an adapter")
+        return "all-linear"
+    unknown = sorted(set(wanted) - linear)
+    if unknown:
+        raise ConfigError(
+            f"model.adapter.modules: the backbone has no layer {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(linear))}"
+        )
+    return list(wanted)
+
+
+def _check_length(model: UniConv, config: TrainConfig) -> None:
+    """Refuses limits under which a sequence could be longer than the LM's context."""
+    if model.max_positions is None:
+        return
+    limits, weights = model.template.limits, config.objectives
+    longest = limits.conversation + limits.response + len(model.template.answer_suffix())
+    shown = config.data.grounded_passages if weights.gamma else 1 if weights.alpha else 0
+    if shown:
+        empty = model.template.answer_suffix([Passage("", "")] * shown)
+        longest = limits.conversation + shown * limits.passage + len(empty)
+        longest += limits.response if weights.gamma else 0
+    if longest > model.max_positions:
+        raise ConfigError(
+            f"model: a sequence may take {longest} tokens, but {config.model.path} reads "
+            f"{model.max_positions}; lower model.conversation_tokens ({limits.conversation}), "
+            f"passage_tokens ({limits.passage}), response_tokens ({limits.response}) or "
+            f"data.grounded_passages ({config.data.grounded_passages})"
+        )
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Trainable parameters for AdamW: decay on matrices, none on biases and norms."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,117 @@
+"""What a run tells while it goes: a progress line for people, metrics.jsonl for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uniconv.files import atomic
+
+
+class MetricsLog:
+    """A JSONL file of records with a ``step``; none survives that lies after ``step``."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+        with atomic(path) as temporary:
+            temporary.write_text("".join(line for line in lines if _until(line, step)), "utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Adds a record; numbers that are not finite become null."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(record), ensure_ascii=False) + "\n")
+
+
+def _until(line: str, step: int) -> bool:
+    """A line cut short by a crash belongs to no step."""
+    try:
+        return line.endswith("\n") and int(json.loads(line)["step"]) <= step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Window:
+    """Sums since the last line of the log, and what they come to."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    def add(self, name: str, value: float, count: float = 1) -> None:
+        """Adds ``value``, a sum over ``count`` things."""
+        self._sums[name] = self._sums.get(name, 0.0) + value
+        self._counts[name] = self._counts.get(name, 0.0) + count
+
+    def means(self) -> dict[str, float]:
+        """The mean of everything that was added; without what had no things."""
+        return {name: self._sums[name] / count for name, count in self._counts.items() if count}
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def total(self, name: str) -> float:
+        return self._sums.get(name, 0.0)
+
+
+class Reporter:
+    """A progress bar in a terminal, lines elsewhere; silent in all processes but the first."""
+
+    def __init__(self, steps: int, done: int, shown: bool) -> None:
+        self._console = Console(stderr=True, quiet=not shown)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            refresh_per_second=2,
+            disable=not shown or not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=steps, completed=done, state="")
+        self._steps = steps
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def step(self) -> None:
+        """One more step is done."""
+        self._progress.advance(self._task)
+
+    def show(self, step: int, what: str, values: Mapping[str, float]) -> None:
+        """Shows measurements of a step."""
+        state = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self._progress.disable or what != "train":
+            self.say(f"step {step}/{self._steps} {what}: {state}")
+        else:
+            self._progress.update(self._task, state=state)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,254 @@
+"""Joint training on Accelerate, in one process or many, that can be stopped and resumed anywhere.
+
+    train(load_config("train.yaml"))                  # or: uniconv train train.yaml
+    accelerate launch -m uniconv train train.yaml     # several GPUs or machines, DDP
+
+A step takes ``accumulation`` forward passes of ``batch_size`` turns in every process. Losses are
+means over the whole step: its sums are divided by the number of queries or tokens in all passes
+of all processes. In-batch negatives come from all processes, but from one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from torch import Tensor
+
+from uniconv.config import TrainConfig, check_config, plain
+from uniconv.errors import ConfigError, UniConvError
+from uniconv.files import provenance, sha256
+from uniconv.training.checkpoints import (
+    Checkpoint,
+    finished,
+    open_run,
+    save_checkpoint,
+    write_snapshot,
+)
+from uniconv.training.collate import PARTS, Batch, Collator
+from uniconv.training.distributed import total
+from uniconv.training.evaluation import Evaluation
+from uniconv.training.examples import POOL, read_examples
+from uniconv.training.network import load_trainable, parameter_groups
+from uniconv.training.objective import Objective
+from uniconv.training.optimisation import (
+    STOPPING,
+    StopSignals,
+    learning_rate,
+    leave,
+    seed_step,
+    uses_bf16,
+)
+from uniconv.training.reporting import MetricsLog, Reporter, Window
+from uniconv.training.sampling import Stream, places, total_steps
+
+
+class DivergedError(UniConvError):
+    """A loss or gradient is no longer a finite number; training on would spoil the model."""
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains a model and returns its folder, ``output/model``.
+
+    A run that was stopped goes on from its newest checkpoint, exactly as if it had never stopped;
+    one that has come to its end is left as it is. Ctrl-C and SIGTERM write a checkpoint first.
+
+    Raises:
+        ConfigError: a setting is wrong, a file is missing, or the output folder is another run's.
+        DataError: a line of the data is malformed, or names a passage that isn't there.
+        ModelError: the backbone can't be loaded.
+        DivergedError: a loss became infinite or no number; checkpoints from before it are kept.
+    """
+    check_config(config)
+    checkpoint = open_run(config)
+    if (done := finished(config)) is not None:
+        return done
+    return Trainer(config, checkpoint).run()
+
+
+class Trainer:
+    """A run under way: model, data and optimizer at step ``step``."""
+
+    def __init__(self, config: TrainConfig, checkpoint: Checkpoint | None = None) -> None:
+        self.config = config
+        settings = config.optimisation
+        device = PartialState().device
+        bf16 = uses_bf16(settings, device)
+        generates = config.objectives.generation or config.objectives.gamma
+        self.accelerator = Accelerator(
+            mixed_precision="no",  # the objective says itself where it computes in bfloat16
+            # Without generation an LM head of its own gets no gradient.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not generates)],
+        )
+        examples = read_examples(
+            config.data.train,
+            pool=POOL if config.data.random_negatives or config.objectives.gamma else 0,
+            seed=settings.seed,
+        )
+        self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
+        self.step = 0 if checkpoint is None else self._check(checkpoint)
+        source = None if checkpoint is None else checkpoint.model
+        self.model = load_trainable(config, device, bf16, source)
+        self.stream = Stream(examples, settings.seed)
+        self.collate = Collator(self.model.template, examples, config.data, config.objectives)
+        self.steps = total_steps(settings, self.stream.epoch_length, self.accelerator.num_processes)
+        self.objective = Objective(
+            self.model, config.objectives, forward_tokens=settings.forward_tokens, bf16=bf16
+        )
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
+        )
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
+        if checkpoint is not None:
+            self.optimizer.load_state_dict(checkpoint.optimizer(self.accelerator.device))
+        self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator)
+
+    def run(self) -> Path:
+        """Trains to the end and writes the model."""
+        main = self.accelerator.is_main_process
+        metrics = MetricsLog(self.config.output / "metrics.jsonl", self.step) if main else None
+        if main:
+            write_snapshot(self.config)
+        with Reporter(self.steps, self.step, main) as reporter, StopSignals() as signals:
+            if self.step:
+                reporter.say(f"going on from step {self.step}")
+            window = Window()
+            while self.step < self.steps:
+                stop = self._train_step(window, signals)
+                self.step += 1
+                reporter.step()
+                if self._due(self.config.reporting.log_every):
+                    self._report(reporter, metrics, "train", self._measured(window))
+                    window = Window()
+                if self.evaluation and self._due(self.config.reporting.evaluate_every):
+                    self._report(reporter, metrics, "dev", self.evaluation.run())
+                if stop or (self.step % self.config.checkpoints.every_steps == 0):
+                    self._save_checkpoint()
+                if stop and self.step < self.steps:
+                    reporter.say(
+                        f"stopped after step {self.step}; the same command goes on from there"
+                    )
+                    leave(stop)
+            return self._finish()
+
+    def _train_step(self, window: Window, signals: StopSignals) -> int:
+        """Trains one step; returns the signal that some process has received, or 0."""
+        settings, world = self.config.optimisation, self.accelerator.num_processes
+        seed_step(settings.seed, self.step, self.accelerator.process_index)
+        batches = list(self._batches())
+        counted = [*map(sum, zip(*(batch.counts for batch in batches), strict=True))]
+        counted += [sum(batch.tokens for batch in batches)]
+        counted += [signals.received == number for number in STOPPING]
+        numbers = total(torch.tensor(counted, dtype=torch.float64, device=self._device)).tolist()
+        counts, tokens, received = numbers[: len(PARTS)], numbers[len(PARTS)], numbers[-2:]
+        # DDP averages gradients over processes, where the sum is wanted.
+        scale = [world / count if count else 0.0 for count in counts]
+        sums: dict[str, Tensor] = {}
+        self.wrapped.train()
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                parts = self.wrapped(batch)
+                self.accelerator.backward(self.objective.combine(parts, scale))
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+        norm = self.accelerator.clip_grad_norm_(
+            self.objective.parameters(), settings.max_gradient_norm
+        )
+        measured = total(torch.stack([*sums.values()])).tolist()
+        by_part = dict(zip(PARTS, counts, strict=True))
+        for name, value in zip(sums, measured, strict=True):
+            window.add(name, value, by_part[name.partition("_")[0]])
+        window.add("gradient_norm", float(norm))
+        window.add("tokens", tokens)
+        self._check_finite(dict(zip(sums, measured, strict=True)), float(norm))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self.step, self.steps)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return max((n for n, some in zip(STOPPING, received, strict=True) if some), default=0)
+
+    def _batches(self) -> Iterator[Batch]:
+        settings = self.config.optimisation
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        for number in range(settings.accumulation):
+            here = places(settings, self.step, number, process, processes)
+            yield self.collate(self.stream[place] for place in here)
+
+    def _check(self, checkpoint: Checkpoint) -> int:
+        state = checkpoint.state()
+        for name, meaning in (("processes", "processes"), ("examples", "training data")):
+            if state.get(name) != self.about[name]:
+                raise ConfigError(
+                    f"{checkpoint.folder}: was written with other {meaning} "
+                    f"({state.get(name)}, now {self.about[name]}), so the run can't go on exactly; "
+                    "restore them or name another output folder"
+                )
+        return checkpoint.step
+
+    def _check_finite(self, sums: Mapping[str, float], norm: float) -> None:
+        if math.isfinite(norm) and all(map(math.isfinite, sums.values())):
+            return
+        bad = [name for name, value in sums.items() if not math.isfinite(value)]
+        raise DivergedError(
+            f"training diverged at step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not "
+            f"a finite number; checkpoints in {self.config.output / 'checkpoints'} are from before "
+            "it, try a lower optimisation.learning_rate in a new output folder"
+        )
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.steps
+
+    def _measured(self, window: Window) -> dict[str, float]:
+        means = window.means()
+        means.pop("tokens")
+        loss = sum(w * means.get(part, 0.0) for part, w in self.objective.weights.items())
+        return {
+            "loss": loss,
+            **means,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": window.total("tokens") / window.seconds,
+        }
+
+    def _report(
+        self, reporter: Reporter, metrics: MetricsLog | None, what: str, values: dict[str, float]
+    ) -> None:
+        reporter.show(self.step, what, values)
+        if metrics is not None:
+            epoch = self.step * self.config.optimisation.accumulation / self.stream.epoch_length
+            epoch *= self.config.optimisation.batch_size * self.accelerator.num_processes
+            metrics.write({"step": self.step, "epoch": round(epoch, 4), what: values})
+
+    def _save_checkpoint(self) -> None:
+        if self.accelerator.is_main_process:
+            keep = self.config.checkpoints.keep
+            save_checkpoint(
+                self.config.output, self.step, self.model, self.optimizer, keep, self.about
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self) -> Path:
+        folder = self.config.output / "model"
+        if self.accelerator.is_main_process:
+            self.model.save_pretrained(
+                folder, merge=self.config.model.merge, training=self._provenance()
+            )
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    def _provenance(self) -> dict[str, Any]:
+        files = {
+            str(path): sha256(path)
+            for source in self.config.data.train
+            for path in (source.conversations, *source.corpora)
+        }
+        return provenance(config=plain(self.config), steps=self.steps, data=files, **self.about)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self.accelerator.device)
