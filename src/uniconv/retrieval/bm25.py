@@ -1,0 +1,78 @@
+"""Sparse retrieval: bm25s with the stop words of a language, memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import bm25s
+import numpy as np
+import numpy.typing as npt
+from bm25s.tokenization import Tokenized
+
+from uniconv.errors import ConfigError
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+def check_language(language: str | None) -> None:
+    """Raises a ConfigError where bm25s has no stop words for a language."""
+    try:
+        bm25s.tokenize([], stopwords=language, show_progress=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"there are no stop words for the language '{language}'; name another "
+            "(english, german, french, …) or none"
+        ) from error
+
+
+class BM25:
+    """BM25 with Lucene's idf, k1 = 1.5 and b = 0.75 (bm25s's defaults), without stemming.
+
+    ``language`` names the stop words; None keeps every word.
+    """
+
+    def __init__(self, index: bm25s.BM25, language: str | None) -> None:
+        self._index = index
+        self._language = language
+
+    def __len__(self) -> int:
+        return int(self._index.scores["num_docs"])
+
+    def search(self, texts: Sequence[str], k: int) -> list[tuple[Floats, Rows]]:
+        """Scores and rows of at most ``k`` passages for each text, best first.
+
+        Passages that share no word with the text are never among them.
+        """
+        if not texts:
+            return []
+        tokens = bm25s.tokenize(
+            list(texts), stopwords=self._language, return_ids=False, show_progress=False
+        )
+        rows, scores = self._index.retrieve(tokens, k=min(k, len(self)), show_progress=False)
+        return [
+            (score[score > 0], row[score > 0].astype(np.int64))
+            for score, row in zip(scores, rows, strict=True)
+        ]
+
+    @classmethod
+    def build(cls, texts: Iterable[str], folder: Path, language: str | None = "english") -> BM25:
+        """Indexes the texts in their order, writes the index to ``folder`` and opens it.
+
+        The corpus's words are held in memory as numbers while it builds.
+        """
+        ids, vocabulary = bm25s.tokenize(
+            texts, stopwords=language, return_ids=True, show_progress=False
+        )
+        index = bm25s.BM25()
+        # bm25s can't index a corpus without a single word, so the empty one is always there.
+        vocabulary.setdefault("", len(vocabulary))
+        index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
+        index.save(folder, show_progress=False)
+        return cls.load(folder, language)
+
+    @classmethod
+    def load(cls, folder: Path, language: str | None) -> BM25:
+        """Opens what ``build`` wrote; only the vocabulary is read into memory."""
+        return cls(bm25s.BM25.load(folder, mmap=True, show_progress=False), language)
