@@ -16,8 +16,8 @@ Run = dict[str, dict[str, float]]
 
 
 def ranked(scores: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Passages with scores, best first; equal scores in the order of their ids."""
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    """Passages with scores, best first; equal scores by id, last first, as trec_eval ranks them."""
+    return sorted(scores.items(), key=lambda item: (item[1], item[0]), reverse=True)
 
 
 def read_run(path: Path | str, on_error: OnError = "stop") -> Run:
