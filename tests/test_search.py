@@ -30,8 +30,9 @@ class Scripted(UniConv):
     read_passages: Sequence[Passage] = ()
 
     def generate(
-        self, conversation: Any, passages: Sequence[Passage] = (), **_: Any
+        self, conversation: Any, passages: Sequence[Passage] = (), **options: Any
     ) -> Iterator[str]:  # type: ignore[override]
+        assert conversation.tokens and options["max_new_tokens"] == 128
         self.read_passages = passages
         yield from self.said
 
@@ -57,7 +58,7 @@ def searching(model: UniConv, index: Index, **settings: Any) -> ConversationalSe
 
 
 def test_an_answer_cites_the_passages_that_it_marks(model: Scripted, index: Index) -> None:
-    model.said = ("Engineers ", "built it [", "2", "][7]. In 18", "93 [1, 2, 9].")
+    model.said = (" ", " Engineers ", "built it [", "2", "][7]. In 18", "93 [1, 2, 9].")
     answer = searching(model, index, read=2, retriever="bm25").ask("Who built the harbour tower?")
     assert answer.text == "Engineers built it [2]. In 1893 [1][2]."
     assert answer.found
@@ -149,10 +150,8 @@ def test_history_text_is_all_that_was_said() -> None:
 )
 def test_marks_are_cleaned_the_same_however_text_is_cut(text: str, cuts: list[int]) -> None:
     places = sorted({0, *(min(cut, len(text)) for cut in cuts), len(text)})
-    whole, parts = _Marks(3), _Marks(3)
-    expected = whole.push(text) + whole.rest()
     pieces = [text[a:b] for a, b in itertools.pairwise(places)]
-    assert "".join([*(parts.push(piece) for piece in pieces), parts.rest()]) == expected
+    assert "".join(_Marks(3).clean(pieces)) == "".join(_Marks(3).clean([text]))
 
 
 def _ids(passages: Sequence[ScoredPassage]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -24,7 +24,7 @@ from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
 Retriever = Literal["dense", "bm25", "hybrid"]
 
 _MARKS = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_BEGUN_MARK = re.compile(r"\s*(\[[\d\s,]{0,24})?$")
+_BEGUN_MARK = re.compile(r"\s*(\[[\[\d\s,]*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,12 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[str]:
         begun = time.perf_counter()
-        marks = _Marks(len(self._cited))
-        for piece in self._pieces:
-            if shown := marks.push(piece):
+        for piece in _Marks(len(self._cited)).clean(self._pieces):
+            shown = piece if self._text else piece.lstrip()
+            if shown:
                 self._timings.setdefault("first_text", time.perf_counter() - self._started)
                 self._text.append(shown)
                 yield shown
-        if shown := marks.rest():
-            self._text.append(shown)
-            yield shown
         now = time.perf_counter()
         self._timings |= {"write": now - begun, "total": now - self._started}
 
@@ -201,16 +198,20 @@ class _Marks:
         self._passages = passages
         self._held = ""
 
-    def push(self, piece: str) -> str:
-        text = _MARKS.sub(self._keep, self._held + piece)
+    def clean(self, pieces: Iterable[str]) -> Iterator[str]:
+        for piece in pieces:
+            yield self._push(piece)
+        yield self._held
+
+    def _push(self, piece: str) -> str:
+        text = self._held + piece
+        # Again until nothing changes: removing a mark can make another, as in [[9]7].
+        while (cleaned := _MARKS.sub(self._keep, text)) != text:
+            text = cleaned
         begun = _BEGUN_MARK.search(text)
         cut = begun.start() if begun else len(text)
         self._held = text[cut:]
         return text[:cut]
-
-    def rest(self) -> str:
-        held, self._held = self._held, ""
-        return held
 
     def _keep(self, match: re.Match[str]) -> str:
         marks = "".join(f"[{n}]" for n in _numbers(match) if 1 <= n <= self._passages)

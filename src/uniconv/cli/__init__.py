@@ -10,6 +10,8 @@ from uniconv.errors import UniConvError
 
 def main() -> None:
     """Runs a command. A user's mistake is told in one sentence (exit status 2)."""
+    from tyro.conf import OmitArgPrefixes
+
     from uniconv.cli.commands import app
 
     # Nothing is fetched behind the user's back once a model is a local folder; and these
@@ -18,7 +20,11 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        app.cli(prog="uniconv", description="Retrieve for a conversation and answer with citations")
+        app.cli(
+            prog="uniconv",
+            description="Retrieve for a conversation and answer with citations.",
+            config=(OmitArgPrefixes,),
+        )
     except UniConvError as error:
         print(f"uniconv: {error}", file=sys.stderr)
         sys.exit(2)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
+
+from uniconv.evaluation.response import ResponseEvaluation
+from uniconv.evaluation.retrieval import RetrievalEvaluation
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
@@ -39,7 +42,7 @@ def search(
     folder: Positional[Path],
     query: Positional[str],
     model: str | None = None,
-    retriever: str = "hybrid",
+    retriever: Literal["hybrid", "dense", "bm25"] = "hybrid",
     k: int = 10,
 ) -> None:
     """Retrieve the passages of an index for a question.
@@ -55,7 +58,7 @@ def search(
     from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.types import Conversation
 
-    settings = SearchSettings(retriever=retriever, retrieve=k, read=1)  # type: ignore[arg-type]
+    settings = SearchSettings(retriever=retriever, retrieve=k, read=1)
     searching = ConversationalSearch(*_open(folder, model), settings)
     print_passages(searching.retrieve(Conversation.start(query)))
 
@@ -123,6 +126,47 @@ def calibrate(
         f"{found.false_declines:.1%} of them, and {found.declines:.1%} of them when their "
         f"passages are taken away. Kept in {resolve(loaded.name)}."
     )
+
+
+@evaluate.command
+def retrieval(settings: RetrievalEvaluation) -> None:
+    """Measure how well passages are found for the turns of conversations."""
+    from uniconv.evaluation.retrieval import evaluate_retrieval
+
+    evaluate_retrieval(settings)
+
+
+@evaluate.command
+def response(settings: ResponseEvaluation) -> None:
+    """Measure responses against references: closed-book, or with passages."""
+    from uniconv.evaluation.response import evaluate_responses
+
+    evaluate_responses(settings)
+
+
+@data.command(name="list")
+def list_() -> None:
+    """List the data sets that can be converted."""
+    from uniconv.cli.terminal import print_catalogue
+
+    print_catalogue()
+
+
+@data.command(name="convert")
+def convert_(
+    name: Positional[str], source: Positional[Path], out: Path, corpus: Path | None = None
+) -> None:
+    """Convert a data set from its native files to the interchange formats.
+
+    Args:
+        name: Which data set (`uniconv data list`).
+        source: The folder with its native files.
+        out: The folder to write.
+        corpus: A corpus.jsonl that the data set shares with others.
+    """
+    from uniconv.data.catalogue import convert
+
+    print(f"{out}: {convert(name, source, out, corpus)}")
 
 
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
