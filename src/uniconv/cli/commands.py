@@ -31,7 +31,7 @@ def index(sources: Positional[tuple[str, ...]], out: Path, model: str = "embedde
         model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
     """
     from uniconv.model import UniConv
-    from uniconv.retrieval.index import build_index
+    from uniconv.retrieval.building import build_index
 
     report = build_index([Path(source) for source in sources], out, UniConv.from_pretrained(model))
     print(report)

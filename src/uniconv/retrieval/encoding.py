@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from uniconv.errors import ModelError
 from uniconv.files import atomic, sha256, write_json
-from uniconv.retrieval.store import digest
+from uniconv.retrieval.store import Digests, PassageStore, digest
 from uniconv.types import Passage
 
 SHARD_ROWS = 2048
@@ -39,6 +40,14 @@ class Encoder(Protocol):
 
     def encode_passages(self, passages: Sequence[Passage]) -> Floats:
         """L2-normalised vectors, float32 [n, dimension], in the order given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Vectors that the same model made before: of passages with these digests, V16 [n]."""
+
+    digests: Digests
+    vectors: Floats
 
 
 class Shards:
@@ -92,6 +101,75 @@ def encode_corpus(
         if progress is not None:
             progress(len(block))
     return Shards(paths, rows_per_shard)
+
+
+def write_vectors(
+    store: PassageStore,
+    encoder: Encoder,
+    path: Path,
+    shards_folder: Path,
+    *,
+    known: Known | None = None,
+    rows_per_shard: int = SHARD_ROWS,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Writes the vectors of all passages, float32 [n, d], to ``path``; gives how many were new.
+
+    A passage whose title and text are known, or are those of an earlier passage, is not encoded.
+    ``progress`` is told the passages that are done. In memory are a shard and 16 bytes a passage.
+    """
+    unique, first, which = np.unique(store.digests(), return_index=True, return_inverse=True)
+    old_rows = _find(unique, known)
+    missing = np.flatnonzero(old_rows < 0)
+    missing = missing[np.argsort(first[missing])]  # in the corpus's order
+    if progress is not None:
+        progress(len(store) - len(missing))
+    selection = _Selection(store, first[missing])
+    shards = encode_corpus(
+        selection, encoder, shards_folder, rows_per_shard=rows_per_shard, progress=progress
+    )
+    new_rows = np.full(len(unique), -1)
+    new_rows[missing] = np.arange(len(missing))
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        shape = (len(store), encoder.dimension)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(store), rows_per_shard):
+            numbers = which[start : start + rows_per_shard]
+            is_new = new_rows[numbers] >= 0
+            block = np.empty((len(numbers), encoder.dimension), np.float32)
+            if is_new.any():
+                block[is_new] = shards.take(new_rows[numbers[is_new]])
+            if known is not None and not is_new.all():
+                block[~is_new] = known.vectors[old_rows[numbers[~is_new]]]
+            file.write(block.tobytes())
+    return len(missing)
+
+
+def _find(digests: Digests, known: Known | None) -> Rows:
+    """For each digest the row of its known vector, or -1."""
+    rows = np.full(len(digests), -1)
+    if known is not None and len(known.digests):
+        order = np.argsort(known.digests)
+        places = np.searchsorted(known.digests, digests, sorter=order)
+        candidates = order[np.minimum(places, len(order) - 1)]
+        same = known.digests[candidates] == digests
+        rows[same] = candidates[same]
+    return rows
+
+
+class _Selection(Sequence[Passage]):
+    """Some rows of a store, as a lazy sequence."""
+
+    def __init__(self, store: PassageStore, rows: Rows) -> None:
+        self._store = store
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> Passage:  # type: ignore[override]
+        return self._store[int(self._rows[place])]
 
 
 def _encode(encoder: Encoder, passages: list[Passage]) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from math import isqrt
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -72,8 +73,9 @@ class IVFIndex(VectorIndex):
     """faiss's inverted lists of bytes (``IVF,SQ8``), memory-mapped; 32 lists are searched."""
 
     def __init__(self, path: Path) -> None:
-        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-        self._index.nprobe = PROBES
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        index.nprobe = PROBES
+        self._index = index
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -102,11 +104,12 @@ def build_vector_index(
     return open_vector_index(folder)
 
 
-def _train(vectors: Floats, seed: int) -> faiss.Index:
+def _train(vectors: Floats, seed: int) -> Any:
     lists = isqrt(len(vectors))
     count = min(len(vectors), lists * _TRAINING_PER_LIST)
     sample = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
-    index = faiss.index_factory(vectors.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    factory = f"IVF{lists},SQ8"
+    index: Any = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed
     index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
     return index
@@ -150,6 +153,7 @@ def _top(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
         border = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
         width = int((scores >= border).sum(axis=1).max())
         keep = np.argsort(scores < border, axis=1, kind="stable")[:, :width]
-        scores, rows = (np.take_along_axis(values, keep, axis=1) for values in (scores, rows))
+        scores = np.take_along_axis(scores, keep, axis=1)
+        rows = np.take_along_axis(rows, keep, axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
