@@ -18,14 +18,22 @@ NO_KEY = 0
 """Pads rows of keys; no document has it."""
 
 
-def false_negatives(labels: Tensor, own: Tensor, keys: Tensor) -> Tensor:
+def first_occurrences(keys: Tensor) -> Tensor:
+    """For each document the first one with the same key: int64 [m] from int64 [m]."""
+    if not len(keys):
+        return keys
+    return (keys[:, None] == keys[None, :]).int().argmax(dim=1)
+
+
+def no_negatives(labels: Tensor, own: Tensor, keys: Tensor) -> Tensor:
     """Which documents must not serve as negatives of which query.
 
     A document is no negative if it is relevant to the query itself: the same passage again,
-    another positive of its turn, or one with the same text. Texts are compared by ``keys``.
+    another positive of its turn, or one with the same text. A document that several processes
+    hold counts once, where it occurs first. Texts are compared by ``keys``.
 
     Args:
-        labels: int64 [n], the document that each query should retrieve.
+        labels: int64 [n], the document that each query should retrieve, a first occurrence.
         own: int64 [n, p], keys of all positives of each query, padded with NO_KEY.
         keys: int64 [m], keys of the documents.
 
@@ -33,7 +41,9 @@ def false_negatives(labels: Tensor, own: Tensor, keys: Tensor) -> Tensor:
         bool [n, m]; false at the labels.
     """
     relevant = (own[:, :, None] == keys[None, None, :]).any(dim=1)
-    return relevant.scatter(1, labels[:, None], False)
+    places = torch.arange(len(keys), device=keys.device)
+    excluded = relevant | (first_occurrences(keys) != places)
+    return excluded.scatter(1, labels[:, None], False)
 
 
 def similarities(

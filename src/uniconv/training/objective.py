@@ -18,7 +18,8 @@ from uniconv.training.distributed import gather
 from uniconv.training.losses import (
     IGNORED,
     contrastive,
-    false_negatives,
+    first_occurrences,
+    no_negatives,
     reciprocal_ranks,
     response_cross_entropy,
     similarities,
@@ -88,8 +89,8 @@ class Objective(nn.Module):
         queries = self.embed(part.queries)
         documents, offset = gather(self.embed(part.documents))
         keys, _ = gather(keys)
-        labels = labels + offset
-        excluded = false_negatives(labels, own, keys)
+        labels = first_occurrences(keys)[labels + offset]
+        excluded = no_negatives(labels, own, keys)
         return similarities(queries, documents, excluded, self._temperature), labels
 
     def embed(self, sequences: Sequence[Tokens]) -> Tensor:

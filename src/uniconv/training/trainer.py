@@ -77,10 +77,12 @@ class Trainer:
     def __init__(self, config: TrainConfig, checkpoint: Checkpoint | None = None) -> None:
         self.config = config
         settings = config.optimisation
-        device = PartialState().device
+        cpu = not torch.accelerator.is_available()  # Accelerate must be told to join processes there
+        device = PartialState(cpu=cpu).device
         bf16 = uses_bf16(settings, device)
         generates = config.objectives.generation or config.objectives.gamma
         self.accelerator = Accelerator(
+            cpu=cpu,
             mixed_precision="no",  # the objective says itself where it computes in bfloat16
             # Without generation an LM head of its own gets no gradient.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not generates)],

@@ -1,0 +1,37 @@
+"""Run by test_distributed.py in each of several processes: gradients of one step, to a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from uniconv.config import load_config
+from uniconv.training.optimisation import StopSignals
+from uniconv.training.reporting import Window
+from uniconv.training.trainer import Trainer
+
+
+def gradients(config: Path) -> dict[str, torch.Tensor]:
+    """Gradients by parameter, and ``loss.*`` as they are reported, of the first step."""
+    trainer = Trainer(load_config(config))
+    found: dict[str, torch.Tensor] = {}
+
+    def keep() -> None:
+        for name, parameter in trainer.objective.named_parameters():
+            found[name] = parameter.grad.clone()
+
+    trainer.optimizer.step = keep
+    window = Window()
+    trainer._train_step(window, StopSignals())
+    for name, value in window.means().items():
+        if name != "tokens":  # a passage that two processes share is read by both
+            found[f"loss.{name}"] = torch.tensor(value)
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    result = gradients(Path(sys.argv[1]))
+    torch.save(result, sys.argv[2])
