@@ -31,7 +31,8 @@ def main() -> None:
     started = time.perf_counter()
     from uniconv.cli.terminal import print_answer, print_passages, print_sources
     from uniconv.model import UniConv
-    from uniconv.retrieval.index import Index, build_index
+    from uniconv.retrieval.building import build_index
+    from uniconv.retrieval.index import Index
     from uniconv.search import ConversationalSearch
     from uniconv.types import Conversation
 

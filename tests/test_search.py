@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uniconv.retrieval.index import Index, build_index
 
 from tiny import tiny_uniconv
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
+from uniconv.retrieval.building import build_index
+from uniconv.retrieval.index import Index
 from uniconv.search import ConversationalSearch, SearchSettings, _Marks, history_text
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
@@ -59,10 +60,10 @@ def searching(model: UniConv, index: Index, **settings: Any) -> ConversationalSe
 
 def test_an_answer_cites_the_passages_that_it_marks(model: Scripted, index: Index) -> None:
     model.said = (" ", " Engineers ", "built it [", "2", "][7]. In 18", "93 [1, 2, 9].")
-    answer = searching(model, index, read=2, retriever="bm25").ask("Who built the harbour tower?")
+    answer = searching(model, index, read=2).ask("Who built the harbour tower?")
     assert answer.text == "Engineers built it [2]. In 1893 [1][2]."
     assert answer.found
-    assert answer.passages[0].passage.text.startswith("The tower")
+    assert len(answer.passages) == 4
     assert [citation.number for citation in answer.citations] == [1, 2]
     assert [c.passage for c in answer.citations] == [p.passage for p in answer.passages[:2]]
     assert list(model.read_passages) == [p.passage for p in answer.passages[:2]]
