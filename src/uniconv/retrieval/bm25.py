@@ -68,7 +68,8 @@ class BM25:
         index = bm25s.BM25()
         # bm25s can't index a corpus without a single word, so the empty one is always there.
         vocabulary.setdefault("", len(vocabulary))
-        index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
+        with np.errstate(invalid="ignore"):  # 0 / 0 where no passage holds any word
+            index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
         index.save(folder, show_progress=False)
         return cls.load(folder, language)
 

@@ -148,11 +148,12 @@ class PassageStore(Sequence[Passage]):
 
     def _refuse_duplicates(self) -> None:
         hashes, rows = self._ids
-        for place in np.flatnonzero(hashes[1:] == hashes[:-1]):
-            # Equal hashes of different ids are possible, three in a row are not worth a thought.
-            first, second = int(rows[place]), int(rows[place + 1])
-            if self._id(first) == self._id(second):
-                raise DuplicateIdError(self._id(first), (first, second))
+        same = hashes[1:] == hashes[:-1]
+        seen: dict[str, int] = {}  # of ids that share their hash, so almost always none
+        for place in np.flatnonzero(np.append(same, False) | np.append(False, same)):
+            row = int(rows[place])
+            if (first := seen.setdefault(self._id(row), row)) != row:
+                raise DuplicateIdError(self._id(row), (first, row))
 
 
 def _id_hash(id: str) -> int:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from uniconv.errors import ConfigError
+from uniconv.retrieval.bm25 import BM25, check_language
+
+TEXTS = [
+    "The old harbour tower",
+    "A glacier moves slowly",
+    "The harbour and the harbour master",
+    "",
+]
+
+
+def rows(index, text, k=10):
+    return index.search([text], k)[0][1].tolist()
+
+
+def test_search_ranks_by_words_that_are_shared(tmp_path):
+    BM25.build(iter(TEXTS), tmp_path)
+    index = BM25.load(tmp_path, "english")
+    assert len(index) == 4
+    assert rows(index, "Harbour?") == [2, 0]
+    assert rows(index, "harbour tower") == [0, 2]
+    assert rows(index, "harbour tower", k=1) == [0]
+    scores, _ = index.search(["harbour tower"], 10)[0]
+    assert scores[0] > scores[1] > 0
+
+
+@pytest.mark.parametrize("text", ["", "the and of", "unheard words", "!?"])
+def test_a_text_without_known_words_finds_nothing(tmp_path, text):
+    index = BM25.build(TEXTS, tmp_path)
+    assert rows(index, text) == []
+
+
+def test_several_texts_at_once_give_what_each_gives(tmp_path):
+    index = BM25.build(TEXTS, tmp_path)
+    asked = ["glacier", "nothing known", "tower harbour"]
+    together = [found.tolist() for _, found in index.search(asked, 3)]
+    assert together == [rows(index, text, 3) for text in asked] == [[1], [], [0, 2]]
+    assert index.search([], 3) == []
+
+
+def test_stop_words_are_the_language_s(tmp_path):
+    assert rows(BM25.build(["the tower", "der turm"], tmp_path / "en"), "the der") == [1]
+    assert rows(BM25.build(["the tower", "der turm"], tmp_path / "de", "german"), "the der") == [0]
+    assert rows(BM25.build(["the tower", "of"], tmp_path / "none", None), "the") == [0]
+
+
+def test_an_unknown_language_is_an_error():
+    check_language(None)
+    with pytest.raises(ConfigError, match="'klingon'"):
+        check_language("klingon")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_corpus_without_words(tmp_path):
+    assert rows(BM25.build(["!", "?", ""], tmp_path), "word") == []
+
+
+def test_an_open_index_survives_the_removal_of_its_files(tmp_path):
+    index = BM25.build(TEXTS, tmp_path)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert rows(index, "glacier") == [1]
