@@ -81,7 +81,8 @@ def write_docx(path: Path, blocks: Sequence[tuple[str, str]]) -> None:
     package = "http://schemas.openxmlformats.org/package/2006"
     word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
     styles = "".join(
-        f'<w:style w:type="paragraph" w:styleId="Heading{n}"><w:name w:val="heading {n}"/></w:style>'
+        f'<w:style w:type="paragraph" w:styleId="Heading{n}">'
+        f'<w:name w:val="heading {n}"/></w:style>'
         for n in (1, 2)
     )
     body = "".join(
@@ -106,9 +107,7 @@ def write_docx(path: Path, blocks: Sequence[tuple[str, str]]) -> None:
             f'Type="{relation}/styles" Target="styles.xml"/></Relationships>'
         ),
         "word/styles.xml": f'<w:styles xmlns:w="{word}">{styles}</w:styles>',
-        "word/document.xml": (
-            f'<w:document xmlns:w="{word}"><w:body>{body}</w:body></w:document>'
-        ),
+        "word/document.xml": (f'<w:document xmlns:w="{word}"><w:body>{body}</w:body></w:document>'),
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():

@@ -65,7 +65,7 @@ def test_ids_whose_hashes_collide_are_told_apart(tmp_path, monkeypatch):
 @pytest.mark.parametrize("collide", [False, True])
 def test_a_duplicate_id_names_both_rows(tmp_path, monkeypatch, collide):
     if collide:
-        monkeypatch.setattr(module, "_id_hash", lambda id: 1)
+        monkeypatch.setattr(module, "_id_hash", lambda _: 1)
     corpus = passages(6)
     corpus[4] = replace(corpus[4], id="p1")
     with pytest.raises(DuplicateIdError, match="'p1' is used twice, by passages 2 and 5") as error:
