@@ -332,6 +332,28 @@ def test_linked_questions_find_their_passages_by_title(tmp_path: Path) -> None:
     ]
 
 
+def test_ids_that_repeat_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    qed = {"id": 5, "title": "Mill", "question": "who", "answers": ["Ada"], "paragraph": "Ada."}
+    put_lines(tmp_path / "qed_nq.jsonl", qed, {**qed, "paragraph": "Bea."})
+    with pytest.raises(DataError, match="passage id 'qed_5' is used 2 times"):
+        convert("qed_nq", tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_dialogues_without_a_question_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "dstc10_knowledge.json", {})
+    put(tmp_path / "dstc10_val_logs.json", [[{"speaker": "S", "text": "Welcome."}]])
+    label = {"target": True, "knowledge": [], "response": "Yes."}
+    put(tmp_path / "dstc10_val_labels.json", [label])
+    with pytest.raises(DataError, match="the user says nothing"):
+        convert("dstc10", tmp_path, tmp_path / "out")
+    put(tmp_path / "doc2dial_val_docs.json", {"P": {"domain": "va", "spans": {"1": "text"}}})
+    row = {"id": "d_1", "doc": "P", "history": [["agent", "Hi"]], "response": "Yes", "span_ids": []}
+    put(tmp_path / "doc2dial_val_turns.json", [row])
+    with pytest.raises(DataError, match="no question"):
+        convert("doc2dial", tmp_path, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_an_empty_folder_names_the_file_that_is_missing(name: str, tmp_path: Path) -> None:
     put_lines(tmp_path / "wiki.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,10 +39,17 @@ class DataSet:
     def write(self, out: Path | str, **about: Any) -> dict[str, Any]:
         """Writes the interchange folder; ``dataset.json`` comes last and tells what it holds.
 
+        A folder without it is incomplete: the conversion was stopped.
+
         Returns:
             The contents of ``dataset.json``.
+
+        Raises:
+            DataError: two conversations or two passages have the same id.
         """
+        self._check_ids()
         out = Path(out)
+        (out / "dataset.json").unlink(missing_ok=True)
         if self.passages:
             write_corpus(out / "corpus.jsonl", self.passages)
         for split, conversations in self.splits.items():
@@ -57,6 +65,17 @@ class DataSet:
         )
         write_json(out / "dataset.json", summary)
         return summary
+
+    def _check_ids(self) -> None:
+        """Conversations and passages with the same id could be written but not read again."""
+        groups = {"passage": self.passages, **self.splits}
+        for group, items in groups.items():
+            id, count = Counter(item.id for item in items).most_common(1)[0] if items else ("", 1)
+            if count > 1:
+                kind = "passage" if group == "passage" else f"{group} conversation"
+                raise DataError(
+                    self.sources[0], None, f"the {kind} id '{id}' is used {count} times"
+                )
 
     def _write_references(self, path: Path, conversations: Sequence[Conversation]) -> None:
         ids = (one.query_id(n) for one in conversations for n in range(1, len(one.turns) + 1))

@@ -89,6 +89,8 @@ def _conversation(rows: list[Record], passage_of: dict[tuple[str, str], str]) ->
         positives[len(dialogue(_utterances(row))) - 1] = tuple(dict.fromkeys(found))
     last = rows[-1]
     turns = dialogue([*_utterances(last), (False, last.optional_text("response") or "")])
+    if not turns:
+        raise last.error("history", "has no question of the user")
     return Conversation(
         last.identifier("id").rpartition("_")[0],
         tuple(replace(turn, positives=positives.get(n, ())) for n, turn in enumerate(turns)),

@@ -95,5 +95,7 @@ def _conversation(
             raise snippet.error("doc_id", f"there is no such snippet ({passage})")
         positives.append(passage)
     turns = dialogue([*utterances, (False, label.spoken("response"))])
+    if not turns:
+        raise label.error("response", "answers a dialogue in which the user says nothing")
     turns[-1] = replace(turns[-1], positives=tuple(dict.fromkeys(positives)))
     return Conversation(id, tuple(turns))
