@@ -50,7 +50,7 @@ def main() -> None:
         sources, out = [documentation, ROOT / "docs"], WORK / "index"
     console.print(f"Indexing {', '.join(map(str, sources))} ...")
     report = build_index(sources, out, model)
-    console.print(report)
+    console.print(str(report))
 
     index = Index.open(out)
     search = ConversationalSearch(model, index)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from uniconv.errors import ModelError
 from uniconv.files import write_json
@@ -77,6 +78,7 @@ def load_network(
     device = device or default_device()
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     options = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    logging.disable_progress_bar()  # of loading weights, which is quick; downloads still show theirs
     try:
         adapter = _adapter_config(source)
         base = source if adapter is None else adapter.base_model_name_or_path
@@ -93,6 +95,8 @@ def load_network(
             f"{source}: no causal language model could be loaded ({reason}); give a folder or hub "
             "id of a Hugging Face causal LM, a PEFT adapter, or a UniConv checkpoint"
         ) from error
+    finally:
+        logging.enable_progress_bar()
     if device == "cpu":
         _allow_faster_matmul()
     return network.to(device).eval(), tokenizer
