@@ -68,7 +68,10 @@ class DataSet:
 
     def _check_ids(self) -> None:
         """Conversations and passages with the same id could be written but not read again."""
-        groups = {"passage": self.passages, **self.splits}
+        groups: dict[str, Sequence[Passage | Conversation]] = {
+            "passage": self.passages,
+            **self.splits,
+        }
         for group, items in groups.items():
             id, count = Counter(item.id for item in items).most_common(1)[0] if items else ("", 1)
             if count > 1:
