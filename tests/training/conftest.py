@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_uniconv
 
+from tiny import tiny_uniconv
 from uniconv.config import TrainConfig, config_from
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
 from uniconv.types import Conversation, Passage, Turn
 
-CORPUS = [Passage(f"p{n}", f"The {n}th tower opened in {1800 + n}.", f"Tower {n}") for n in range(9)]
+CORPUS = [
+    Passage(f"p{n}", f"The {n}th tower opened in {1800 + n}.", f"Tower {n}") for n in range(9)
+]
 
 
 def _conversation(number: int) -> Conversation:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from training.gradient_worker import gradients
 
+from training.gradient_worker import gradients
 from uniconv.config import TrainConfig, plain
 
 HERE = Path(__file__).parent
@@ -67,4 +67,10 @@ def test_two_processes_equal_one(
     for found in _gradients_of_two(two, tmp_path):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                found[name],
+                value,
+                rtol=2e-4,
+                atol=2e-5,
+                msg=lambda text, name=name: f"{name}: {text}",
+            )

@@ -13,11 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from uniconv.config import TrainConfig
-from uniconv.errors import ConfigError, DataError
-from uniconv.model import UniConv
 from uniconv.training import trainer
 from uniconv.training.checkpoints import checkpoints
-from uniconv.training.trainer import DivergedError, Trainer, train
+from uniconv.training.trainer import train
 
 Configure = Callable[..., TrainConfig]
 
@@ -66,4 +64,3 @@ def test_resumed_equals_uninterrupted(
         for o in (whole.output, parts.output)
     ]
     assert timeless[0] == timeless[1]
-

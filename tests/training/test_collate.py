@@ -1,0 +1,146 @@
+"""What supervises what: targets under DDM and under the naive mixtures, negatives, and keys."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiny import tiny_uniconv
+from uniconv.config import DataConfig, Objectives, Source
+from uniconv.training.collate import Batch, Collator, passage_key
+from uniconv.training.examples import Example, Examples
+from uniconv.types import Conversation, Passage, Turn
+
+PASSAGES = {id: Passage(id, f"text of {id}", "title") for id in ("a", "b", "n1", "n2", "n3")}
+POOL = [Passage(f"r{n}", f"random {n}") for n in range(4)]
+CONVERSATION = Conversation(
+    "c",
+    (
+        Turn("first?", "First.", positives=("a", "b"), negatives=("n1", "n2", "n3")),
+        Turn("second?", "Second."),
+        Turn("third?", "Third.", positives=("b",), negatives=("n1",)),
+    ),
+)
+TEMPLATE = tiny_uniconv().template
+
+
+def _batch(
+    *turns: int,
+    source: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    weights: dict[str, float] | None = None,
+    seed: int = 0,
+) -> Batch:
+    described = Source(Path("c"), (Path("p"),), **(source or {}))
+    examples = [Example(CONVERSATION, turn, 0) for turn in turns]
+    settings = DataConfig((described,), **(data or {}))
+    collate = Collator(
+        TEMPLATE,
+        Examples([described], examples, [PASSAGES], [POOL]),
+        settings,
+        Objectives(**{"gamma": 1.0, **(weights or {})}),
+    )
+    return collate((place, random.Random(f"{seed}/{place}")) for place in range(len(turns)))
+
+
+def _passages(*ids: str) -> list[list[int]]:
+    return [TEMPLATE.passage(PASSAGES[id]) for id in ids]
+
+
+def test_ddm_retrieves_the_passage_and_writes_the_response_of_the_same_turn() -> None:
+    batch = _batch(3)
+    context = CONVERSATION.context(3)
+    assert batch.retrieval.queries == [TEMPLATE.conversation_query(context)]
+    assert batch.retrieval.documents == _passages("b", "n1")
+    assert batch.retrieval.labels == [0]
+    assert batch.retrieval.own == [[passage_key(PASSAGES["b"])]]
+    assert batch.generation.prompts == [TEMPLATE.prompt(context)]
+    assert batch.generation.responses == [TEMPLATE.response("Third.")]
+    assert batch.cii.queries == [TEMPLATE.grounded_query(context, [PASSAGES["b"]])]
+    assert batch.cii.documents == [TEMPLATE.response_document("Third.")]
+
+
+def test_naive_mixture_retrieves_a_response_as_a_passage() -> None:
+    batch = _batch(3, source={"retrieval": "responses"})
+    assert batch.retrieval.documents == [TEMPLATE.passage(Passage("c_3", "Third."))]
+    assert batch.generation.responses == [TEMPLATE.response("Third.")]
+
+
+def test_naive_mixture_writes_a_passage_as_a_response() -> None:
+    batch = _batch(3, source={"generation": "passages"})
+    assert batch.retrieval.documents == _passages("b", "n1")
+    assert batch.generation.responses == [TEMPLATE.response("text of b")]
+
+
+def test_none_leaves_an_objective_out() -> None:
+    batch = _batch(3, source={"retrieval": "none", "generation": "none", "grounded": False})
+    assert not batch.retrieval.queries
+    assert not batch.generation.prompts
+    assert not batch.grounded.prompts
+
+
+@pytest.mark.parametrize("part", ["retrieval", "generation", "cii", "grounded"])
+def test_a_weight_of_zero_leaves_its_part_out(part: str) -> None:
+    weight = {"cii": "alpha", "grounded": "gamma"}.get(part, part)
+    batch = _batch(1, 3, weights={weight: 0.0})
+    counts = dict(zip(("retrieval", "generation", "cii", "grounded"), batch.counts, strict=True))
+    assert counts.pop(part) == 0
+    assert all(counts.values())
+
+
+def test_a_turn_without_positives_supervises_generation_alone() -> None:
+    batch = _batch(2)
+    assert batch.counts == [0, len(TEMPLATE.response("Second.")), 0, 0]
+
+
+def test_hard_negatives_are_sampled_from_the_turn() -> None:
+    seen = set()
+    for seed in range(20):
+        documents = _batch(1, data={"hard_negatives": 2}, seed=seed).retrieval.documents
+        assert len(documents) == 3
+        assert documents[0] in _passages("a", "b")
+        seen |= {tuple(document) for document in documents[1:]}
+    assert seen == {tuple(document) for document in _passages("n1", "n2", "n3")}
+
+
+def test_random_negatives_fill_up() -> None:
+    documents = _batch(3, data={"random_negatives": True}).retrieval.documents
+    assert documents[:2] == _passages("b", "n1")
+    assert len(documents) == 5
+    assert all(document in [TEMPLATE.passage(one) for one in POOL] for document in documents[2:])
+
+
+def test_a_document_of_several_turns_is_there_once() -> None:
+    batch = _batch(3, 3).retrieval
+    assert batch.documents == _passages("b", "n1")
+    assert batch.labels == [0, 0]
+
+
+def test_all_positives_of_a_turn_are_its_own() -> None:
+    (own,) = _batch(1).retrieval.own
+    assert own == [passage_key(PASSAGES["a"]), passage_key(PASSAGES["b"])]
+
+
+def test_grounded_prompts_are_shuffled_and_hold_one_relevant_passage() -> None:
+    places = set()
+    by_tokens = {tuple(TEMPLATE.passages_block([one])): one.id for one in PASSAGES.values()}
+    assert len(by_tokens) == len(PASSAGES)
+    for seed in range(20):
+        (prompt,) = _batch(3, data={"grounded_passages": 3}, seed=seed).grounded.prompts
+        text = TEMPLATE.tokenizer.decode(prompt)
+        assert "text of b" in text
+        assert "text of n1" in text
+        assert "random" in text
+        assert "text of a" not in text
+        places.add(text.index("text of b") < text.index("text of n1"))
+    assert places == {True, False}
+
+
+def test_keys_are_of_title_and_text_not_of_ids_or_white_space() -> None:
+    key = passage_key(Passage("1", "same  text\n", "t"))
+    assert key == passage_key(Passage("2", "same text", "t"))
+    assert key != passage_key(Passage("1", "same text", "u"))
+    assert 0 < key < 2**63

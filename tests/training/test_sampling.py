@@ -1,0 +1,78 @@
+"""The stream of examples: a function of the seed, fair to every turn, split without gaps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uniconv.config import Optimisation, Source
+from uniconv.training.examples import Example, Examples
+from uniconv.training.sampling import Stream, places, total_steps
+from uniconv.types import Conversation, Turn
+
+
+def _examples(*sizes_and_weights: tuple[int, float]) -> Examples:
+    one = Conversation("c", (Turn("q", "r"),))
+    examples = [
+        Example(one, 1, source)
+        for source, (size, _) in enumerate(sizes_and_weights)
+        for _ in range(size)
+    ]
+    sources = [Source(Path("c"), weight=weight) for _, weight in sizes_and_weights]
+    return Examples(sources, examples, [{} for _ in sources], [[] for _ in sources])
+
+
+def test_an_epoch_visits_turns_as_their_source_weighs() -> None:
+    stream = Stream(_examples((4, 1.0), (4, 2.0), (4, 0.5)), seed=0)
+    assert stream.epoch_length == 4 + 8 + 2
+    visits = Counter(stream[place][0] for place in range(stream.epoch_length))
+    assert [visits[n] for n in range(8)] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert sum(visits[n] for n in range(8, 12)) == 2
+
+
+def test_the_stream_is_a_function_of_the_seed() -> None:
+    def read(seed: int, order: range) -> dict[int, tuple[int, float]]:
+        stream = Stream(_examples((5, 1.3)), seed)
+        return {place: (stream[place][0], stream[place][1].random()) for place in order}
+
+    assert read(1, range(30)) == read(1, range(29, -1, -1))
+    assert read(1, range(30)) != read(2, range(30))
+
+
+def test_epochs_differ_in_order() -> None:
+    stream = Stream(_examples((20, 1.0)), seed=0)
+    first, second = ([stream[20 * epoch + n][0] for n in range(20)] for epoch in (0, 1))
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(20))
+
+
+@given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 4))
+def test_passes_and_processes_cover_the_stream_without_gaps(
+    batch: int, accumulation: int, processes: int
+) -> None:
+    settings = Optimisation(batch_size=batch, accumulation=accumulation)
+    read = [
+        place
+        for step in range(3)
+        for number in range(accumulation)
+        for process in range(processes)
+        for place in places(settings, step, number, process, processes)
+    ]
+    assert read == list(range(3 * batch * accumulation * processes))
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        (Optimisation(batch_size=4, epochs=2.0), 5),
+        (Optimisation(batch_size=4, accumulation=2, epochs=1.0), 2),
+        (Optimisation(batch_size=64, epochs=0.1), 1),
+        (Optimisation(steps=7, epochs=2.0), 7),
+    ],
+)
+def test_the_length_of_a_run(settings: Optimisation, steps: int) -> None:
+    assert total_steps(settings, epoch_length=10, processes=1) == steps
