@@ -75,7 +75,7 @@ def write_pdf(path: Path, pages: Sequence[str], title: str = "") -> None:
 
 
 def write_docx(path: Path, blocks: Sequence[tuple[str, str]]) -> None:
-    """A Word document of (style, text) paragraphs; the styles are Heading1, Heading2 and Normal."""
+    """A Word document of (style, text) paragraphs: Title, Heading1, Heading2 and Normal."""
     types = "application/vnd.openxmlformats-officedocument.wordprocessingml"
     relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
@@ -85,6 +85,7 @@ def write_docx(path: Path, blocks: Sequence[tuple[str, str]]) -> None:
         f'<w:name w:val="heading {n}"/></w:style>'
         for n in (1, 2)
     )
+    styles += '<w:style w:type="paragraph" w:styleId="Title"><w:name w:val="Title"/></w:style>'
     body = "".join(
         f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>'
         for style, text in blocks

@@ -38,6 +38,14 @@ def test_markdown(tmp_path):
     ]
 
 
+def test_a_heading_is_the_title_only_where_it_is_above_all_others(tmp_path):
+    path = tmp_path / "notes.md"
+    path.write_text("Intro.\n# One\nA.\n# Two\nB.\n```\n# code\n```")
+    assert [one.title for one in read(path)] == ["notes", "notes > One", "notes > Two"]
+    path.write_text("## Sub\nA.\n### Deep\nB.")
+    assert [one.title for one in read(path)] == ["Sub", "Sub > Deep"]
+
+
 def test_front_matter_gives_the_title_and_is_not_text(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("---\ntitle: 'The Tower'\ntags: [x]\n---\nBuilt in 1893.\n# More\nText.")
@@ -67,7 +75,7 @@ def test_text_is_titled_by_its_file_and_cut_with_overlap(tmp_path):
 def test_html_is_read_without_what_surrounds_it(tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
-        "<html><head><title>The  Tower\n</title><style>p{}</style></head><body>"
+        "<html><head><title>The Tower | A site</title><style>p{}</style></head><body>"
         "<nav>Home</nav><main><h1>The Tower</h1><p>Built in <b>1893</b>, see "
         '<a href="http://a.b">here</a>.</p><img src="x.png" alt="A drawing">'
         "<script>bad()</script><h2>Visits</h2><ul><li>Open daily</li></ul></main>"
@@ -77,6 +85,12 @@ def test_html_is_read_without_what_surrounds_it(tmp_path):
     assert [one.title for one in found] == ["The Tower", "The Tower > Visits"]
     assert found[0].text.split("\n\n") == ["Built in **1893**, see here.", "A drawing"]
     assert found[1].text == "* Open daily"
+
+
+def test_html_with_several_top_headings_is_called_by_its_head(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("<title>The\n Site</title><h1>A</h1><p>One.</p><h1>B</h1><p>Two.</p>")
+    assert [one.title for one in read(path)] == ["The Site > A", "The Site > B"]
 
 
 def test_html_in_another_encoding(tmp_path):
@@ -99,6 +113,16 @@ def test_docx(tmp_path):
     assert [(one.title, one.text) for one in read(path)] == [
         ("Manual", "Read me first."),
         ("Manual > Care", "Keep it dry."),
+    ]
+
+
+def test_the_title_of_a_docx_is_not_text(tmp_path):
+    path = tmp_path / "manual.docx"
+    blocks = [("Title", "Manual"), ("Heading1", "Care"), ("Normal", "Dry."), ("Heading1", "Use")]
+    write_docx(path, [*blocks, ("Normal", "Drink.")])
+    assert [(one.title, one.text) for one in read(path)] == [
+        ("Manual > Care", "Dry."),
+        ("Manual > Use", "Drink."),
     ]
 
 

@@ -1,7 +1,7 @@
 """Folders of Markdown, text, HTML, PDF and Word files, and BEIR corpora, read as passages.
 
-A document's passages are titled by its title and its headings ("Guide > Install") and numbered
-from 1 ("manual/guide.md#1").
+A document's passages are titled by its title, or its file's name where it has none, and by its
+headings ("Guide > Install"), and numbered from 1 ("manual/guide.md#1").
 """
 
 from __future__ import annotations
@@ -107,32 +107,37 @@ def read_passages(file: SourceFile, chunking: Chunking) -> Iterator[Passage]:
         yield from read_corpus(file.path)
         return
     document = READERS[file.path.suffix.lower()](file.path)
+    chunks = _chunks(document, file.path.stem, chunking)
     number = 0
-    for number, (title, text, about) in enumerate(_chunks(document, chunking), start=1):
+    for number, (title, text, about) in enumerate(chunks, start=1):
         yield Passage(f"{file.name}#{number}", text, title, {"file": file.name, **about})
     if number == 0:
         raise DocumentError("it holds no text")
 
 
-def _chunks(document: Document, chunking: Chunking) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _chunks(
+    document: Document, name: str, chunking: Chunking
+) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Title, text and metadata of a document's passages."""
     if document.pages is not None:
-        yield from _page_chunks(document, document.pages, chunking)
+        for text, page in _page_chunks(document.pages, chunking):
+            yield document.title or name, text, {"page": str(page)}
     elif not document.is_markdown:
         for chunk in text_chunks(unwrap(document.text), chunking):
-            yield document.title, chunk.text, {}
+            yield document.title or name, chunk.text, {}
     else:
-        for section in sections(document.text):
-            path = section.path[1:] if section.path[:1] == (document.title,) else section.path
+        found = list(sections(document.text))
+        tops = {section.path[0] for section in found if section.path}
+        # A heading above all others is the document's title.
+        title = document.title or (tops.pop() if len(tops) == 1 else name)
+        for section in found:
+            path = section.path[1:] if section.path[:1] == (title,) else section.path
             about = {"section": " > ".join(path)} if path else {}
-            title = " > ".join((document.title, *path))
             for chunk in markdown_chunks(section.text, chunking):
-                yield title, chunk.text, about
+                yield " > ".join((title, *path)), chunk.text, about
 
 
-def _page_chunks(
-    document: Document, pages: list[str], chunking: Chunking
-) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _page_chunks(pages: list[str], chunking: Chunking) -> Iterator[tuple[str, int]]:
     """Chunks run over the ends of pages, as sentences do; a chunk's page is where it begins."""
     text = ""
     starts = []
@@ -140,4 +145,4 @@ def _page_chunks(
         starts.append(len(text))
         text += page + " " if page else ""
     for chunk in text_chunks(text, chunking):
-        yield document.title, chunk.text, {"page": str(bisect_right(starts, chunk.start))}
+        yield chunk.text, bisect_right(starts, chunk.start)

@@ -11,9 +11,9 @@ from pathlib import Path
 from uniconv.errors import UniConvError
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _NOT_TEXT = ("script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form")
 _HYPHENATED = re.compile(r"(?<=[a-zà-ÿ])-\n(?=[a-zà-ÿ])")
+_WORD_TITLE = "p[style-name='Title'] => title:fresh"
 _SPACES = re.compile(r"\s+")
 
 
@@ -23,7 +23,10 @@ class DocumentError(UniConvError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document before it is cut; ``pages`` are the texts of a PDF's pages."""
+    """A document before it is cut.
+
+    ``title`` is empty where the document names none; ``pages`` are the texts of a PDF's pages.
+    """
 
     title: str
     text: str = ""
@@ -32,39 +35,40 @@ class Document:
 
 
 def read_markdown(path: Path) -> Document:
-    """Markdown; the title is that of the front matter, else the first top heading."""
+    """Markdown; the title is that of its front matter."""
     text = _utf8(path)
     title = ""
     if front := _FRONT_MATTER.match(text):
         title = _front_title(front[1])
         text = text[front.end() :]
-    return _markdown(path, title, text)
+    return Document(title, text, is_markdown=True)
 
 
 def read_text(path: Path) -> Document:
-    """Plain text; the title is the file's name."""
-    return Document(path.stem, _utf8(path))
+    """Plain text, without a title."""
+    return Document("", _utf8(path))
 
 
 def read_html(path: Path) -> Document:
-    """HTML, its navigation left out; the title is that of its head, else the first top heading."""
-    return _html(path, path.read_bytes())
+    """HTML, its navigation left out; the title is its only top heading, else that of its head."""
+    # On web pages <title> names the site too, so the page's own heading is the better one.
+    return _html(path.read_bytes(), prefer_heading=True)
 
 
 def read_docx(path: Path) -> Document:
-    """A Word document, without its pictures."""
+    """A Word document, without its pictures; the title has Word's Title style."""
     import mammoth
 
     with path.open("rb") as file:
         try:
-            html = mammoth.convert_to_html(file).value
+            html = mammoth.convert_to_html(file, style_map=_WORD_TITLE).value
         except Exception as error:  # the zip, the XML or its references: many types, one cause
             raise DocumentError(f"it is not a Word document that can be read ({error})") from error
-    return _html(path, html.encode())
+    return _html(html.encode(), prefer_heading=False)
 
 
 def read_pdf(path: Path) -> Document:
-    """The text of a PDF's pages; the title is that of its properties, else the file's name."""
+    """The text of a PDF's pages; the title is that of its properties."""
     from pypdf import PdfReader
 
     # pypdf logs every irregularity that it gets over; the reader only wants to know of failure.
@@ -81,7 +85,7 @@ def read_pdf(path: Path) -> Document:
         raise DocumentError(f"it is not a PDF that can be read ({error})") from error
     if not any(pages):
         raise DocumentError("it holds no text; are its pages pictures?")
-    return Document(_clean(title).strip() or path.stem, pages=pages)
+    return Document(_clean(title).strip(), pages=pages)
 
 
 def _page(text: str) -> str:
@@ -89,28 +93,24 @@ def _page(text: str) -> str:
     return _SPACES.sub(" ", _HYPHENATED.sub("", _clean(text))).strip()
 
 
-def _html(path: Path, html: bytes) -> Document:
+def _html(html: bytes, *, prefer_heading: bool) -> Document:
     from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
     from markdownify import MarkdownConverter
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
         soup = BeautifulSoup(html, "html.parser")
-    title = soup.title.get_text() if soup.title else ""
     body = soup.find("main") or soup.find("article") or soup.body or soup
+    headings = body.find_all("h1")
+    named = headings[0] if prefer_heading and len(headings) == 1 else soup.title
+    title = _SPACES.sub(" ", named.get_text()).strip() if named else ""
     for tag in body.find_all([*_NOT_TEXT, "title"]):
         tag.decompose()
     for picture in body.find_all("img"):
         picture.replace_with(str(picture.get("alt") or ""))
-    converter = MarkdownConverter(heading_style="ATX", strip=["a"])
+    converter = MarkdownConverter(heading_style="ATX", strip=["a"], table_infer_header=True)
     markdown = converter.convert_soup(body)
-    return _markdown(path, _SPACES.sub(" ", title).strip(), _clean(markdown))
-
-
-def _markdown(path: Path, title: str, text: str) -> Document:
-    if not title and (heading := _HEADING.search(text)):
-        title = heading[1].strip()
-    return Document(title or path.stem, text, is_markdown=True)
+    return Document(_clean(title), _clean(markdown), is_markdown=True)
 
 
 def _front_title(front: str) -> str:
