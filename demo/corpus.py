@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.machinery
 import inspect
 import sys
 import sysconfig
@@ -86,7 +87,7 @@ def _sections(node: ast.AST, name: str, title: str, level: int) -> Iterator[Sect
 
 def _from_extensions() -> Iterator[tuple[str, list[Section]]]:
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    folder = Path(sysconfig.get_paths()["platstdlib"]) / "lib-dynload"
+    folder = Path(sysconfig.get_paths()["stdlib"]) / "lib-dynload"
     names = {path.name.split(".")[0] for path in folder.glob("*") if path.name.endswith(suffixes)}
     names |= set(sys.builtin_module_names)
     for name in sorted(n for n in names if n in sys.stdlib_module_names and n[0] not in "_x"):

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny import tiny_uniconv
+from uniconv.cli import main
+from uniconv.cli.terminal import hold_conversation
+from uniconv.data.conversations import read_conversations, write_conversations
+from uniconv.model import UniConv
+from uniconv.retrieval.index import Index
+from uniconv.search import ConversationalSearch, SearchSettings
+from uniconv.types import Conversation, Turn
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """The exit status of a command."""
+    monkeypatch.setattr(sys, "argv", ["uniconv", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_uniconv().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    for number in range(30):
+        text = f"# Chapter {number}\n\nThe tower number {number} was built in {1800 + number}.\n"
+        (folder / f"chapter-{number}.md").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(model: Path, documents: Path) -> Path:
+    out = documents.parent / "tower-index"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, "index", documents, "--out", out, "--model", model) == 0
+    return out
+
+
+def test_index_again_encodes_nothing(
+    index: Path,
+    model: Path,
+    documents: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, "index", documents, "--out", index, "--model", model) == 0
+    assert "30 passages, 0 of them encoded now" in capsys.readouterr().out
+
+
+def test_search_prints_the_passages(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "search", index, "tower 1807", "--retriever", "bm25", "--k", "3") == 0
+    printed = capsys.readouterr().out
+    assert "[1] Chapter 7" in printed
+    assert "built in 1807" in printed
+
+
+def test_chat_answers_keeps_and_forgets(
+    index: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = ConversationalSearch(
+        UniConv.from_pretrained(model, device="cpu"),
+        Index.open(index),
+        SearchSettings(max_new_tokens=8),
+    )
+    saved = tmp_path / "talk.jsonl"
+    lines = iter(
+        [
+            "/sources",
+            "When was tower 3 built?",
+            "",
+            "And tower 4?",
+            "/sources",
+            f"/save {saved}",
+            f"/save {saved}",
+            "/save",
+            "/unknown",
+            "/help",
+            "/reset",
+            f"/save {saved}",
+            "/quit",
+        ]
+    )
+    assert hold_conversation(search, lambda: next(lines)) is None  # forgotten by /reset
+    talks = list(read_conversations(saved))
+    assert [talk.id for talk in talks] == ["chat-1", "chat-2"]
+    assert [turn.query for turn in talks[0].turns] == ["When was tower 3 built?", "And tower 4?"]
+    assert all(turn.response is not None for turn in talks[0].turns)
+    printed = capsys.readouterr().out
+    for expected in ("Nothing has been asked", "was built in", "Name a file", "no /unknown"):
+        assert expected in printed
+
+
+def test_chat_ends_with_its_input(
+    index: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "uniconv", "chat", str(index)]
+    done = subprocess.run(command, input="When?\n", capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "retrieved" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_calibrate_keeps_the_threshold_with_the_model(
+    index: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    passages = [Index.open(index).search_text([f"tower {n}"], 1)[0][0].passage for n in range(30)]
+    talks = [
+        Conversation(f"c{n}", (Turn(f"tower {n}?", positives=(passage.id,)),))
+        for n, passage in enumerate(passages)
+    ]
+    write_conversations(tmp_path / "dev.jsonl", talks)
+    assert run(monkeypatch, "calibrate", index, tmp_path / "dev.jsonl") == 0
+    printed = capsys.readouterr().out
+    kept = json.loads((model / "uniconv.json").read_text())["settings"]["threshold"]
+    assert f"threshold {kept:.2f} from 30 turns" in printed
+    assert kept > 0
+    write_conversations(tmp_path / "few.jsonl", talks[:3])
+    assert run(monkeypatch, "calibrate", index, tmp_path / "few.jsonl") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "no-such-folder", "x"], "no index here"),
+        (["index", "no-such-folder", "--out", "out", "--model", "MODEL"], "no-such-folder"),
+        (["index", ".", "--out", "out", "--model", "no-such-model"], "no causal language model"),
+        (["train", "no-such.yaml"], "no-such.yaml"),
+        (["data", "convert", "no-such-set", ".", "--out", "out"], "unknown data set"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    arguments: list[str],
+    message: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(model) if argument == "MODEL" else argument for argument in arguments]
+    assert run(monkeypatch, *given) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("uniconv: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_the_catalogue_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "data", "list") == 0
+    assert "topiocqa" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['uniconv', '--help']\n"
+        "from uniconv.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'faiss' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "index" in done.stdout
