@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,19 +23,23 @@ study = SubcommandApp()
 
 
 @app.command
-def index(sources: Positional[tuple[str, ...]], out: Path, model: str = "embedded") -> None:
+def index(
+    sources: Positional[tuple[str, ...]], out: Path, model: str = "embedded", exact: bool = False
+) -> None:
     """Make or update an index of documents and corpora.
 
     Args:
         sources: Folders and files (.md, .txt, .html, .pdf, .docx), and BEIR corpora (.jsonl).
         out: The index folder. An existing one is updated: only what changed is encoded.
         model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
+        exact: Search all vectors however many there are; without it, approximately above 100,000.
     """
     from uniconv.model import UniConv
     from uniconv.retrieval.building import build_index
+    from uniconv.retrieval.vectors import EXACT_BELOW
 
-    report = build_index([Path(source) for source in sources], out, UniConv.from_pretrained(model))
-    print(report)
+    loaded = UniConv.from_pretrained(model)
+    print(build_index(sources, out, loaded, exact_below=sys.maxsize if exact else EXACT_BELOW))
 
 
 @app.command
