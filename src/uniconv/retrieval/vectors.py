@@ -100,7 +100,10 @@ def build_vector_index(
         for start in range(0, len(vectors), _BLOCK):
             index.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
         with atomic(folder / IVF_FILE) as temporary:
-            faiss.write_index(index, str(temporary))
+            try:
+                faiss.write_index(index, str(temporary))
+            except RuntimeError as error:  # how faiss tells of a full disk
+                raise OSError(str(error).splitlines()[-1]) from error
     return open_vector_index(folder)
 
 
