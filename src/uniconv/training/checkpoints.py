@@ -82,6 +82,8 @@ def save_checkpoint(
         write_json(temporary / "state.json", {"step": step, **about})
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old.folder)
+    for leftover in target.parent.glob(".step-*"):  # of a process that was killed while writing
+        shutil.rmtree(leftover, ignore_errors=True)
     return Checkpoint(target, step)
 
 

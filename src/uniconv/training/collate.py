@@ -149,7 +149,8 @@ class Collator:
         if self._weights.gamma and source.grounded:
             shown = self._shown(example, positives, positive, rng)
             batch.grounded.prompts.append(template.prompt(context, shown))
-            batch.grounded.responses.append(template.response(response))
+            mark = f" [{shown.index(positive) + 1}]" if source.cite else ""
+            batch.grounded.responses.append(template.response(response + mark))
 
     def _add_retrieval(
         self,

@@ -77,7 +77,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, checkpoint: Checkpoint | None = None) -> None:
         self.config = config
         settings = config.optimisation
-        cpu = not torch.accelerator.is_available()  # Accelerate must be told to join processes there
+        cpu = (
+            not torch.accelerator.is_available()
+        )  # Accelerate must be told to join processes there
         device = PartialState(cpu=cpu).device
         bf16 = uses_bf16(settings, device)
         generates = config.objectives.generation or config.objectives.gamma
