@@ -46,9 +46,13 @@ def _gradients_of_two(config: Path, folder: Path) -> list[dict[str, torch.Tensor
         )
         for rank in range(2)
     ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=400)  # a guard against hanging, not a measure
+            assert worker.returncode == 0, errors
+    finally:
+        for worker in workers:
+            worker.kill()
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
