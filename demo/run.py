@@ -10,18 +10,22 @@ import hashlib
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.rule import Rule
+
+if TYPE_CHECKING:
+    from uniconv.retrieval.index import Index
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
 
 QUESTIONS = (
-    "How do I read a CSV file into dictionaries?",
-    "And how can I write them back?",
-    "How can I run a function in several processes at once?",
-    "What does its map method do?",
+    "How do I copy a whole directory tree?",
+    "What happens to symbolic links?",
+    "How can I delete it again?",
+    "How do I compress a string of bytes?",
     "Who won the football world cup in 1998?",
 )
 
@@ -84,13 +88,10 @@ def _short_name(folder: Path) -> str:
     return f"{resolved.name}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
 
 
-def _questions(index: object) -> tuple[str, ...]:
+def _questions(index: Index) -> tuple[str, ...]:
     """Questions about the titles of three passages, spread over the index, with a follow-up."""
-    from uniconv.retrieval.index import Index
-
-    assert isinstance(index, Index)
     titles: list[str] = []
-    for passage in index.sample(64, seed=0):
+    for passage in index.sample_passages(64, seed=0):
         title = passage.title.split(" > ")[-1].strip()
         if title and title not in titles:
             titles.append(title)

@@ -218,9 +218,8 @@ class UniConv:
             ids[row, : len(sequence)] = torch.tensor(sequence)
         ids = ids.to(self.device)
         mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
-        hidden = self.lm.base_model(
-            input_ids=ids, attention_mask=mask.long(), use_cache=False
-        ).last_hidden_state
+        # No attention mask: padding is on the right, where causal attention never looks.
+        hidden = self.lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
         return pool(hidden, mask, self.settings.pooling)
 
     def encode(

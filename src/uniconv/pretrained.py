@@ -78,7 +78,7 @@ def load_network(
     device = device or default_device()
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     options = {"dtype": dtype, "trust_remote_code": trust_remote_code}
-    logging.disable_progress_bar()  # of loading weights, which is quick; downloads still show theirs
+    logging.disable_progress_bar()  # of loading weights; downloads still show theirs
     try:
         adapter = _adapter_config(source)
         base = source if adapter is None else adapter.base_model_name_or_path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from uniconv.config import OverfitConfig
 from uniconv.evaluation.response import ResponseEvaluation
 from uniconv.evaluation.retrieval import RetrievalEvaluation
 
@@ -172,6 +173,19 @@ def convert_(
     from uniconv.data.catalogue import convert
 
     print(f"{out}: {convert(name, source, out, corpus)}")
+
+
+@study.command
+def overfit(config: OverfitConfig) -> None:
+    """Learn one turn by heart: the first thing to try with a new backbone."""
+    from uniconv.cli.terminal import loss_progress
+    from uniconv.studies.overfit import overfit
+
+    with loss_progress(config.steps) as progress:
+        report = overfit(config, progress)
+    print(report)
+    if not report.learned:
+        sys.exit(1)
 
 
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")

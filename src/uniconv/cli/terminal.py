@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -65,6 +67,20 @@ def print_catalogue() -> None:
         use = "evaluation only" if entry.evaluation_only else "any"
         table.add_row(name, entry.licence, entry.home, use)
     Console().print(table)
+
+
+@contextmanager
+def loss_progress(steps: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A progress bar of training steps that is told the parts of the loss."""
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[losses]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Learning", total=steps, losses="")
+
+        def show(step: int, losses: Mapping[str, float]) -> None:
+            text = "  ".join(f"{part} {value:.3f}" for part, value in losses.items())
+            progress.update(task, completed=step, losses=text)
+
+        yield show
 
 
 def hold_conversation(

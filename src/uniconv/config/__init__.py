@@ -6,6 +6,7 @@ check_config(config)                  # ranges, combinations and files, before a
 
 from __future__ import annotations
 
+from uniconv.config.studies import OverfitConfig
 from uniconv.config.training import (
     Adapter,
     Checkpoints,
@@ -29,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "Objectives",
     "Optimisation",
+    "OverfitConfig",
     "Reporting",
     "Source",
     "TrainConfig",

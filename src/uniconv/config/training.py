@@ -89,6 +89,9 @@ class Source:
     """responses: what is to be written after a conversation; DDM."""
     grounded: bool = True
     """true: turns with positives and a response serve grounded generation, if gamma is above 0."""
+    cite: bool = False
+    """false: grounded responses are taken as they are. true: the mark of the relevant passage,
+    such as [2], is added to them; for responses that rest on one passage and have no marks yet."""
 
 
 @dataclass(frozen=True, slots=True)

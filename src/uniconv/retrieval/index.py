@@ -186,6 +186,11 @@ class Index:
         rows = np.random.default_rng(seed).permutation(len(self))[:count]
         return np.asarray(self.vectors[np.sort(rows)])
 
+    def sample_passages(self, count: int, *, seed: int) -> list[Passage]:
+        """At most ``count`` of the passages, drawn without repetition."""
+        rows = np.random.default_rng(seed).permutation(len(self))[:count]
+        return [self.store[int(row)] for row in rows]
+
     def _scored(self, scores: Floats, rows: Rows) -> list[ScoredPassage]:
         return [
             ScoredPassage(self.store[int(row)], float(score))

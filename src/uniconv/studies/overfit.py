@@ -1,6 +1,6 @@
 """Can a model learn one turn by heart? The first thing to try with a new backbone.
 
-    uniconv study overfit MODEL
+    uniconv study overfit --model MODEL
 
 One turn is trained on with the joint objective until its passage ranks first among all passages
 and the exact response is generated. A backbone, template or setting with which even this fails is
@@ -13,12 +13,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
+from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, OverfitConfig, Source
 from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.errors import ConfigError, DataError
@@ -44,30 +43,6 @@ PASSAGES = (
     Passage("bay-1", "The bay freezes in most winters.", "The bay"),
 )
 """What is learned where nothing else is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class OverfitConfig:
-    """What to learn, and how hard to try."""
-
-    model: str
-    """A folder or hub id of a causal LM, or a UniConv checkpoint."""
-    conversations: Path | None = None
-    """none: conversations as JSONL; without them a built-in turn is learned."""
-    corpora: tuple[Path, ...] = ()
-    """(): the passages to rank, files ``corpus.jsonl``."""
-    query_id: str | None = None
-    """none: the turn, as ``conversation_turn``; the first with a positive and a response."""
-    distractors: int = 100
-    """100: the most passages to rank the turn's own among."""
-    method: Literal["lora", "full"] = "lora"
-    """lora: what is trained; full for small models."""
-    learning_rate: float = 1e-3
-    """1e-3: high, since nothing is to be kept."""
-    steps: int = 200
-    """200: steps after which to give up."""
-    seed: int = 0
-    """0: of the adapter's start and the choice of distractors."""
 
 
 @dataclass(frozen=True, slots=True)
