@@ -1,0 +1,254 @@
+"""The data sets of the mini recipe as examples: a conversation, its passage, the sentence that
+answers it.
+
+Every source is a generator over a folder of the data, so that one that is absent can be skipped.
+Evaluation sets (TopiOCQA dev, MTRAG human, CAsT, INSCIT) are not read here.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from text import clean, content_words, overlap, read_lines, sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``turns`` alternate question and response and end with a question.
+
+    ``answer`` is a sentence of ``text`` or None; ``rewrite`` is the last question made
+    self-contained, or None. ``group`` names what must be held out together.
+    """
+
+    source: str
+    group: str
+    turns: list[str]
+    title: str
+    text: str
+    answer: str | None = None
+    rewrite: str | None = None
+
+
+def answer_sentence(text: str, answers: list[str], question: str) -> str | None:
+    """The sentence of ``text`` that holds an answer and shares most with the question."""
+    holding = [s for s in sentences(text) if any(a and a.lower() in s.lower() for a in answers)]
+    return max(holding, key=lambda s: overlap(question, s), default=None)
+
+
+def best_sentence(text: str, response: str, least: float) -> str | None:
+    """The sentence of ``text`` that a free response rests on, if it covers enough of it."""
+    best = max(sentences(text), key=lambda s: overlap(response, s), default=None)
+    return best if best and content_words(response) and overlap(response, best) >= least else None
+
+
+def squad(folder: Path) -> Iterator[Example]:
+    for name in ("dev-v2.0.from_explore_html.json", "dev-1.1.from_explore_html.json"):
+        for article in json.loads((folder / name).read_text("utf-8"))["data"]:
+            title = article["title"].replace("_", " ")
+            for paragraph in article["paragraphs"]:
+                text = clean(paragraph["context"])
+                for qa in paragraph["qas"]:
+                    answers = qa["answers"]
+                    question = clean(qa["question"])
+                    if answers:
+                        answer = answer_sentence(text, answers, question)
+                        yield Example("squad", title, [question], title, text, answer, question)
+
+
+def qed(folder: Path) -> Iterator[Example]:
+    for row in read_lines(folder / "qed_nq.jsonl"):
+        text, question = clean(row["paragraph"]), clean(row["question"])
+        answer = answer_sentence(text, [clean(a) for a in row["answers"]], question)
+        yield Example("qed", row["title"], [question], row["title"], text, answer, question)
+
+
+def clapnq(folder: Path) -> Iterator[Example]:
+    for row in read_lines(folder / "annotated_data/dev/clapnq_dev_answerable.jsonl"):
+        passage, question = row["passages"][0], clean(row["input"])
+        text = clean(passage["text"])
+        chosen = [clean(s) for s in row["output"][0].get("selected_sentences", [])]
+        answer = max(chosen, key=lambda s: overlap(question, s), default=None)
+        title = passage["title"]
+        yield Example("clapnq", title, [question], title, text, answer, question)
+
+
+def medquad(folder: Path) -> Iterator[Example]:
+    for row in read_lines(folder / "medquad.jsonl"):
+        text = clean(row["answer"])
+        if len(text) > 60:
+            question = clean(row["question"])
+            first = sentences(text[:600])[0]
+            title = row["focus"] or ""
+            yield Example("medquad", title, [question], title, text[:900], first, question)
+
+
+def topiocqa(folder: Path, corpus: Path) -> Iterator[Example]:
+    """Training turns with a usable gold passage; for the others the topic with the answer."""
+    gold = {
+        (g["conv"], g["turn"]): g["pid"]
+        for g in read_lines(folder / "train_gold.jsonl")
+        if g["use"]
+    }
+    wanted = set(gold.values())
+    passages = {p["_id"]: p for p in read_lines(corpus) if p["_id"] in wanted}
+    with zipfile.ZipFile(folder / "topiocqa.zip") as archive:
+        turns = json.loads(archive.read("topiocqa_train.json"))
+    for turn in turns:
+        if turn["Answer"] == "UNANSWERABLE" or not turn["Topic"]:
+            continue
+        key = (turn["Conversation_no"], turn["Turn_no"])
+        said = [*turn["Context"], turn["Question"]]
+        group, rewrite = f"topiocqa{key[0]}", f"{turn['Question']} {turn['Topic']}"
+        passage = passages.get(gold.get(key, ""))
+        if passage:
+            text = clean(passage["text"])
+            answer = best_sentence(text, turn["Answer"], 0.6)
+            yield Example("topiocqa", group, said, passage["title"], text, answer, rewrite)
+        else:
+            text = f"{turn['Topic_section']}. {turn['Answer']}"
+            yield Example("topiocqa_topic", group, said, turn["Topic"], text, None, rewrite)
+
+
+def doc2dial(folder: Path) -> Iterator[Example]:
+    documents = json.loads((folder / "doc2dial_val_docs.json").read_text("utf-8"))
+    for turn in json.loads((folder / "doc2dial_val_turns.json").read_text("utf-8")):
+        speakers = [speaker for speaker, _ in turn["history"]]
+        if speakers != ["user", "agent"] * (len(speakers) // 2) + ["user"]:
+            continue
+        document = documents[turn["doc"]]["text"]
+        start = max(0, document.rfind("\n", 0, max(0, turn["start"] - 250)))
+        text = clean(document[start : turn["start"] + 500])
+        answer = best_sentence(text, turn["grounding"], 0.6)
+        title = turn["doc"].split("#")[0]
+        said = [clean(text) for _, text in turn["history"]]
+        yield Example("doc2dial", turn["doc"], said, title, text, answer)
+
+
+def dstc(folder: Path) -> Iterator[Example]:
+    for year in ("10", "11"):
+        knowledge, logs, labels = (
+            json.loads((folder / f"dstc{year}_{name}.json").read_text("utf-8"))
+            for name in ("knowledge", "val_logs", "val_labels")
+        )
+        for number, (log, label) in enumerate(zip(logs, labels, strict=True)):
+            said = _alternate(log)
+            if label["target"] and said:
+                snippet = _snippet(knowledge, label["knowledge"][0])
+                if snippet:
+                    name, text, answer = snippet
+                    group = f"dstc{year}{number // 20}"
+                    yield Example("dstc", group, said, name, text, answer)
+
+
+def _snippet(knowledge: Any, at: dict[str, Any]) -> tuple[str, str, str] | None:
+    entity = knowledge[at["domain"]][str(at["entity_id"])]
+    name, number = (entity["name"] or at["domain"]).title(), str(at["doc_id"])
+    if "docs" in entity:
+        document = entity["docs"][number]
+        return name, f"{document['title']} {document['body']}", document["body"]
+    if at.get("doc_type") == "faq":
+        document = entity["faqs"][number]
+        return name, f"{document['question']} {document['answer']}", document["answer"]
+    said = entity["reviews"][number]["sentences"]
+    return name, " ".join(said.values()), said[str(at["sent_id"])]
+
+
+def _alternate(log: list[dict[str, str]]) -> list[str]:
+    speakers = [turn["speaker"] for turn in log]
+    expected = ["U", "S"] * (len(log) // 2) + ["U"]
+    return [turn["text"] for turn in log] if speakers == expected else []
+
+
+def mtrag_synthetic(folder: Path) -> Iterator[Example]:
+    for row in read_lines(folder / "mtrag_synthetic_tasks.jsonl"):
+        said = [clean(turn["text"]) for turn in row["input"]]
+        context = row["contexts"][0] if row["contexts"] else None
+        if context and len(said) % 2 and len(row["targets"][0]["text"]) > 30:
+            text = clean(context["text"])[:1200]
+            title = clean(context.get("title") or "")
+            answer = best_sentence(text, row["targets"][0]["text"], 0.5)
+            yield Example("mtrag_synthetic", row["conversation_id"], said, title, text, answer)
+
+
+def canard(folder: Path, qrecc: Path) -> Iterator[Example]:
+    """QReCC conversations whose questions CANARD rewrites, for the meaning of follow-ups."""
+    rewrites = {}
+    questions, texts = (
+        dict(
+            line.rstrip("\n").split("\t", 1)
+            for line in (folder / name).open(encoding="utf-8")
+            if "\t" in line
+        )
+        for name in ("canard_train_questions.tsv", "canard_train_rewrites.tsv")
+    )
+    for key, question in questions.items():
+        dialogue, number = key.rsplit("#", 1)
+        previous = questions.get(f"{dialogue}#{int(number) - 1}", "")
+        rewrites[(_key(previous), _key(question))] = texts.get(key)
+    for row in read_lines(qrecc / "qrecc_train_subset_turns.jsonl"):
+        history = row["history"]
+        rewrite = rewrites.get((_key(history[-2] if history else ""), _key(row["question"])))
+        if rewrite and len(history) % 2 == 0 and row.get("answer"):
+            group = f"qrecc {history[0] if history else row['question']}"
+            said = [*history, row["question"]]
+            yield Example("canard", group, said, "", f"{rewrite} {row['answer']}", None, rewrite)
+
+
+def _key(text: str) -> str:
+    return " ".join(content_words(text))
+
+
+def docstrings(library: Path | None = None) -> Iterator[Example]:
+    """Documented functions and classes of Python's standard library: name and docstring."""
+    root = library or Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if any(
+            p in ("site-packages", "test", "tests", "idlelib", "lib2to3") or p.startswith("_")
+            for p in parts[:-1]
+        ):
+            continue
+        if parts[-1].startswith(("_", "test")) and parts[-1] != "__init__":
+            continue
+        module = ".".join(part for part in parts if part != "__init__")
+        try:
+            tree = ast.parse(path.read_text("utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        yield from _documented(tree, module)
+
+
+def _documented(tree: ast.AST, name: str) -> Iterator[Example]:
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        full = f"{name}.{node.name}"
+        docstring = ast.get_docstring(node) or ""
+        text = " ".join(docstring.split())[:900]
+        if len(content_words(text)) >= 5:
+            first = sentences(text)[0]
+            arguments = (
+                f"{node.name}({ast.unparse(node.args)})"
+                if isinstance(node, ast.FunctionDef)
+                else f"class {node.name}"
+            )
+            question = _questions(full, node.name, first)
+            for q in question:
+                yield Example("docstrings", full, [q], full, f"{arguments}: {text}", first, q)
+        if isinstance(node, ast.ClassDef):
+            yield from _documented(node, full)
+
+
+def _questions(full: str, name: str, first: str) -> list[str]:
+    verb = first.rstrip(".").strip()
+    do = verb[:1].lower() + verb[1:]
+    if not verb.split() or not verb.split()[0].isalpha():
+        return [f"What does {full} do?"]
+    return [f"What does {full} do?", f"What is {name} for?", f"How do I {do}?"]
