@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.errors import ModelError
-from uniconv.model import Settings, UniConv, pool
+from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits
 from uniconv.types import Conversation, Passage, Turn
 
@@ -214,13 +214,3 @@ def test_another_model_has_another_fingerprint() -> None:
     assert one.fingerprint != tiny_uniconv(seed=1).fingerprint
     assert one.fingerprint != tiny_uniconv(seed=0, limits=Limits(passage=9)).fingerprint
     assert one.fingerprint != tiny_uniconv(seed=0, settings=Settings(pooling="mean")).fingerprint
-
-
-def test_pooling_by_hand() -> None:
-    hidden = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]])
-    mask = torch.tensor([[True, True, False]])
-    torch.testing.assert_close(pool(hidden, mask, "last"), torch.tensor([[0.0, 1.0]]))
-    torch.testing.assert_close(pool(hidden, mask, "mean"), torch.tensor([[0.5**0.5, 0.5**0.5]]))
-    torch.testing.assert_close(
-        pool(hidden, mask, "weighted_mean"), torch.tensor([[1 / 5**0.5, 2 / 5**0.5]])
-    )

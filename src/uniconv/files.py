@@ -32,13 +32,17 @@ def atomic(path: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise UniConvError(
-            f"{target}: could not be written ({error.strerror or error}); nothing was changed, "
-            "free some space or choose another folder"
-        ) from error
+        raise _not_written(target, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _not_written(target: Path, error: OSError) -> UniConvError:
+    return UniConvError(
+        f"{target}: could not be written ({error.strerror or error}); nothing was changed, free "
+        "some space or choose another folder"
+    )
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -89,10 +93,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             target.rename(replaced)
         temporary.rename(target)
     except OSError as error:
-        raise UniConvError(
-            f"{target}: could not be written ({error.strerror or error}); nothing was changed, "
-            "free some space or choose another folder"
-        ) from error
+        raise _not_written(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)

@@ -16,23 +16,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor
-from torch.nn.functional import normalize
 from transformers.cache_utils import DynamicCache
 
 from uniconv.decoding import Sampler, TextStream
 from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
+from uniconv.pooling import Pooling, pool
 from uniconv.pretrained import load_network, read_settings, resolve, write_settings
 from uniconv.templates import Limits, Template, TemplateKind, load_template
 from uniconv.types import Conversation, Passage
-
-Pooling = Literal["last", "mean", "weighted_mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,24 +336,6 @@ class UniConv:
         finally:
             if cache is reading.cache and added:
                 cache.crop(-added)
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """Embeddings from last-layer states.
-
-    ``hidden`` is [n, length, d], ``mask`` boolean [n, length] with padding on the right; returns
-    float32 [n, d], L2-normalised. ``weighted_mean`` weighs a state by its position (SGPT,
-    Muennighoff 2022, equation 2).
-    """
-    hidden = hidden.float()
-    if pooling == "last":
-        last = mask.sum(1) - 1
-        return normalize(hidden[torch.arange(len(hidden), device=hidden.device), last], dim=-1)
-    weights = mask.float()
-    if pooling == "weighted_mean":
-        weights = weights * torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    # The scale is lost in normalising, so the sum serves as the mean.
-    return normalize(torch.einsum("nl,nld->nd", weights, hidden), dim=-1)
 
 
 def _check_waits(conversation: Conversation) -> None:
