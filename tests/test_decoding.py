@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny import tiny_tokenizer
-from uniconv.decoding import Sampler, TextStream
+from uniconv.decoding import Sampler, TextStream, is_loop
 
 CPU = torch.device("cpu")
 
@@ -52,3 +52,23 @@ def test_pieces_join_to_the_text_before_the_first_stop(text: str, stop: list[str
     # A real replacement character may be held back, half of a character never shows.
     if "\ufffd" not in whole:
         assert not any("\ufffd" in piece for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "loops"),
+    [
+        ([7] * 12, True),
+        ([7] * 11, False),
+        ([1, 2, 3] + [4, 5, 6, 7] * 4, True),
+        ([4, 5, 6, 7] * 3 + [4, 5, 6], False),
+        ([5, 6] * 5, False),
+        ([5, 6] * 6, True),
+        (list(range(40)), False),
+        ([7] * 12 + [8], False),
+        ([], False),
+    ],
+)
+def test_loops_are_recognised_at_the_end_of_what_was_written(
+    tokens: list[int], loops: bool
+) -> None:
+    assert is_loop(tokens) is loops

@@ -121,6 +121,16 @@ def test_generation_stops_where_it_is_told() -> None:
     assert len(list(model.generate(CONVERSATIONS[0], max_new_tokens=3))) <= 4
 
 
+def test_an_answer_that_only_repeats_itself_is_ended() -> None:
+    model = tiny_uniconv()
+    with torch.no_grad():  # the same token whatever was said
+        model.lm.model.norm.weight.zero_()
+    pieces = list(model.generate(CONVERSATIONS[0], max_new_tokens=50))
+    assert len(pieces) > 40
+    ended = list(model.generate(CONVERSATIONS[0], max_new_tokens=50, stop_loops=True))
+    assert len(ended) == 13  # twelve tokens, and what was held back
+
+
 def test_sampling_is_reproducible_with_a_seed() -> None:
     model = tiny_uniconv()
     options = {"temperature": 1.0, "top_p": 0.9}

@@ -44,22 +44,36 @@ class Sampler:
         return int(tokens[choice])
 
 
+def is_loop(tokens: Sequence[int]) -> bool:
+    """Whether ``tokens`` end in the same few tokens at least four times over, twelve or more.
+
+    Small models fall into such loops under greedy decoding and don't leave them again.
+    """
+    for period in range(1, len(tokens) // 4 + 1):
+        length = max(12, 4 * period)
+        tail = tokens[-length:]
+        if len(tail) == length and tail[period:] == tail[:-period]:
+            return True
+    return False
+
+
 class TextStream:
     """Turns tokens into text as they come, without half characters and without stop strings.
 
-    Text that may turn out to be the beginning of a stop string is held back until it is decided.
+    ``tokens`` are those pushed so far. Text that may turn out to be the beginning of a stop string
+    is held back until it is decided.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]
-        self._tokens: list[int] = []
+        self.tokens: list[int] = []
         self._shown = 0
         self.ended = False
 
     def push(self, token: int) -> str:
         """The text that ``token`` settles, possibly none. ``ended`` tells of a stop string."""
-        self._tokens.append(token)
+        self.tokens.append(token)
         text = self._text()
         for stop in self._stop:
             end = text.find(stop)
@@ -74,7 +88,7 @@ class TextStream:
         return "" if self.ended else self._advance(self._text())
 
     def _text(self) -> str:
-        return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True))
+        return str(self._tokenizer.decode(self.tokens, skip_special_tokens=True))
 
     def _undecided(self, text: str) -> int:
         """How many characters at the end of ``text`` may still change or begin a stop string."""

@@ -24,7 +24,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from uniconv.decoding import Sampler, TextStream
+from uniconv.decoding import Sampler, TextStream, is_loop
 from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
@@ -300,14 +300,16 @@ class UniConv:
         temperature: float = 0.0,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
+        stop_loops: bool = False,
         seed: int | None = None,
     ) -> Iterator[str]:
         """Writes the response piece by piece: closed-book, or grounded in ``passages``.
 
-        It ends with the template's end token, before the first of the ``stop`` strings, or after
-        ``max_new_tokens``. ``temperature`` 0 is greedy; otherwise tokens are sampled from the
-        smallest set that holds ``top_p`` of the probability, reproducibly with a ``seed``. A
-        :class:`Reading` is not read again and can be used again afterwards.
+        It ends with the template's end token, before the first of the ``stop`` strings, after
+        ``max_new_tokens``, or, with ``stop_loops``, once it only repeats itself. ``temperature`` 0
+        is greedy; otherwise tokens are sampled from the smallest set that holds ``top_p`` of the
+        probability, reproducibly with a ``seed``. A :class:`Reading` is not read again and can be
+        used again afterwards.
         """
         reading = conversation if isinstance(conversation, Reading) else self.read(conversation)
         sampler = Sampler(temperature, top_p, seed, self.device)
@@ -331,6 +333,8 @@ class UniConv:
                 yield stream.push(token)
                 if stream.ended:
                     return
+                if stop_loops and is_loop(stream.tokens):
+                    break
                 pending = [token]
             yield stream.rest()
         finally:

@@ -145,6 +145,7 @@ class ConversationalSearch:
                 cited,
                 max_new_tokens=self.settings.max_new_tokens,
                 temperature=self.settings.temperature,
+                stop_loops=True,
                 seed=self.settings.seed,
             )
         return AnswerStream(passages, found, pieces, cited, timings, started)
