@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--answers", type=int, default=150)
+    parser.add_argument("--answers", type=int, default=100)
     parser.add_argument("--passages", type=int, default=3000)
     args = parser.parse_args()
     model = UniConv.from_pretrained(args.model)

@@ -1,0 +1,50 @@
+"""The model in models/mini: small, complete, and good for what the demo asks of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from uniconv.model import UniConv
+from uniconv.types import Conversation, Passage
+
+FOLDER = Path(__file__).parents[2] / "models/mini"
+PASSAGES = [
+    Passage("1", "The ferry crosses the river every hour and carries bicycles.", "River ferry"),
+    Passage("2", "Bread is baked from flour, water, salt and yeast in a hot oven.", "Bread"),
+    Passage("3", "The telescope was invented in 1608 to observe distant objects.", "Telescope"),
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> UniConv:
+    return UniConv.from_pretrained(FOLDER, device="cpu")
+
+
+def test_it_is_small_and_complete() -> None:
+    files = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    assert sum(files.values()) < 64 * 2**20
+    needed = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert needed | {"uniconv.json", "README.md"} <= set(files)
+    with safe_open(FOLDER / "model.safetensors", "np") as weights:
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"BF16"}  # noqa: SIM118
+
+
+def test_it_finds_the_passage_that_a_question_is_about(model: UniConv) -> None:
+    asked = ("How is bread made?", "when was the telescope invented", "Does the ferry take bikes?")
+    queries = model.encode_conversations([Conversation.start(question) for question in asked])
+    documents = model.encode_passages(PASSAGES)
+    assert np.allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-4)
+    assert (queries @ documents.T).argmax(1).tolist() == [1, 2, 0]
+
+
+def test_it_answers_with_words_of_the_passage_and_a_mark(model: UniConv) -> None:
+    question = Conversation.start("When was the telescope invented?")
+    answer = "".join(model.generate(question, PASSAGES[2:], max_new_tokens=64))
+    assert answer.strip().endswith("[1]")
+    words = set(PASSAGES[2].text.split()) | {"Telescope", "[1]"}
+    said = answer.split()
+    assert sum(word in words for word in said) >= 0.7 * len(said)
