@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
 
 QUESTIONS = (
-    "How do I copy a whole directory tree?",
-    "What happens to symbolic links?",
-    "How can I delete it again?",
-    "How do I compress a string of bytes?",
-    "Who won the football world cup in 1998?",
+    "How do I compress data with zlib?",
+    "And how do I decompress it?",
+    "What does random.shuffle do?",
+    "And random.choice?",
+    "How do I parse a JSON document?",
 )
 
 

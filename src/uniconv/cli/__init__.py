@@ -14,11 +14,9 @@ def main() -> None:
 
     from uniconv.cli.commands import app
 
-    # Nothing is fetched behind the user's back once a model is a local folder; and these
-    # libraries' own progress bars would break ours.
+    # Libraries' warnings to developers are none to users.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app.cli(
             prog="uniconv",
