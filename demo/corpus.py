@@ -25,6 +25,7 @@ _LEFT_OUT = {
     "tests",
     "idlelib",
     "lib2to3",
+    "distutils",
     "turtledemo",
     "encodings",
     "antigravity",

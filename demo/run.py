@@ -22,11 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
 
 QUESTIONS = (
-    "How do I compress data with zlib?",
-    "And how do I decompress it?",
-    "What does random.shuffle do?",
-    "And random.choice?",
-    "How do I parse a JSON document?",
+    "How is the median of numeric data computed?",
+    "And the mode?",
+    "How do I encode bytes as Base64?",
+    "And how do I decode them?",
 )
 
 

@@ -32,7 +32,8 @@ class SearchSettings:
     """How a question is answered.
 
     ``retrieve`` passages are retrieved, the best ``read`` of them are read. ``hybrid`` fuses the
-    model's ranking with BM25's over the same conversation. ``threshold`` overrides the model's
+    model's ranking with BM25's for the whole conversation and BM25's for the last question alone,
+    because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
     below it.
     """
@@ -170,12 +171,12 @@ class ConversationalSearch:
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage]
     ) -> list[ScoredPassage]:
+        k = self.settings.retrieve
         if self.settings.retriever == "dense":
             return dense
-        sparse = self.index.search_text([history_text(conversation)], self.settings.retrieve)[0]
         if self.settings.retriever == "bm25":
-            return sparse
-        return reciprocal_rank_fusion([dense, sparse], self.settings.retrieve)
+            return self.index.search_text([history_text(conversation)], k)[0]
+        return fuse(self.index, [conversation], [dense], k)[0]
 
     def _is_found(self, reading: Reading, dense: list[ScoredPassage]) -> bool:
         threshold = self.settings.threshold
@@ -190,6 +191,25 @@ def history_text(conversation: Conversation) -> str:
     """All that was said so far, joined by spaces: the text that sparse retrieval searches with."""
     said = [text for turn in conversation.turns for text in (turn.query, turn.response) if text]
     return " ".join(said)
+
+
+def fuse(
+    index: Index,
+    conversations: Sequence[Conversation],
+    dense: Sequence[Sequence[ScoredPassage]],
+    k: int,
+) -> list[list[ScoredPassage]]:
+    """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question."""
+    histories = [history_text(conversation) for conversation in conversations]
+    questions = [conversation.turns[-1].query for conversation in conversations]
+    by_history = index.search_text(histories, k)
+    by_question = index.search_text(questions, k)
+    rows = zip(dense, by_history, by_question, conversations, strict=True)
+    return [
+        # A first question is its whole history: it has one voice, not two.
+        reciprocal_rank_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k)
+        for *rankings, conversation in rows
+    ]
 
 
 class _Marks:

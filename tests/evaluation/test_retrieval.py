@@ -140,15 +140,15 @@ def test_dense_retrieval_reads_every_context_once(conversations: Path, tmp_path:
     assert result["model"] == {"name": "fake", "fingerprint": "f00d"}
 
 
-def test_hybrid_retrieval_fuses_both_rankings(conversations: Path, tmp_path: Path) -> None:
+def test_hybrid_retrieval_fuses_the_rankings(conversations: Path, tmp_path: Path) -> None:
     settings = RetrievalEvaluation(
-        conversations, tmp_path / "out", index=tmp_path, retriever="hybrid", query="last"
+        conversations, tmp_path / "out", index=tmp_path, retriever="hybrid"
     )
     index = FakeIndex()
     run(settings, index)
     assert index.texts == ["Where is the tower?", "And what crosses it?"]
     scores = read_run(tmp_path / "out/run.trec")["c_3"]
-    assert scores["bridge"] == pytest.approx(1 / 62 + 1 / 61)
+    assert scores["bridge"] == pytest.approx(1 / 62 + 1 / 61 + 1 / 61)  # dense, history, last
     assert scores["bread"] == pytest.approx(1 / 61)
 
 

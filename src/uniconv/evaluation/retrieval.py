@@ -47,11 +47,11 @@ class RetrievalEvaluation:
     corpus: Path | None = None
     """A corpus.jsonl for BM25 alone, where there is no index."""
     retriever: Literal["dense", "bm25", "hybrid"] = "dense"
-    """dense: the model's embeddings; bm25: words; hybrid: both rankings fused by rank."""
+    """dense: the model's embeddings; bm25: words; hybrid: fused by rank, as search does."""
     query: QueryForm = "history"
     """What BM25 searches with: history (all questions and answers so far), last (the last
     question), questions (all questions, no answers) or rewrite (the last one made self-contained).
-    Dense retrieval always reads the conversation."""
+    Dense retrieval always reads the conversation, hybrid takes history and last."""
     qrels: Path | None = None
     """Judgements to use in place of the positives, under the ids conversation_turn."""
     model: str | None = None
@@ -171,21 +171,18 @@ def _retrieve(
 
         index = Index.open(cast(Path, settings.index))
     about: dict[str, Any] = {"passages": len(index)}
-    rankings = []
-    if settings.retriever in ("bm25", "hybrid"):
-        rankings.append(index.search_text(texts, settings.k))
-    if settings.retriever in ("dense", "hybrid"):
-        model = model or _open_model(settings, index)
-        index.check_model(model)
-        about["model"] = {"name": index.model_name, "fingerprint": model.fingerprint}
-        embeddings = _encode(model, list(contexts.values()), console)
-        rankings.append(index.search(embeddings, settings.k))
-    if len(rankings) == 1:
-        return _run(contexts, rankings[0]), about
-    from uniconv.retrieval.fusion import reciprocal_rank_fusion
+    if settings.retriever == "bm25":
+        return _run(contexts, index.search_text(texts, settings.k)), about
+    model = model or _open_model(settings, index)
+    index.check_model(model)
+    about["model"] = {"name": index.model_name, "fingerprint": model.fingerprint}
+    conversations = list(contexts.values())
+    found = index.search(_encode(model, conversations, console), settings.k)
+    if settings.retriever == "hybrid":
+        from uniconv.search import fuse
 
-    fused = [reciprocal_rank_fusion(list(both), settings.k) for both in zip(*rankings, strict=True)]
-    return _run(contexts, fused), about
+        found = fuse(index, conversations, found, settings.k)
+    return _run(contexts, found), about
 
 
 def _search_corpus(
