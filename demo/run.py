@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.rule import Rule
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
 
-QUESTIONS = (
-    "How is the median of numeric data computed?",
-    "And the mode?",
-    "How do I encode bytes as Base64?",
-    "And how do I decode them?",
+CONVERSATIONS = (
+    ("How is the median of numeric data computed?", "And the mode?"),
+    ("How do I encode bytes as Base64?", "And how do I decode them?"),
 )
 
 
@@ -57,25 +56,27 @@ def main() -> None:
 
     index = Index.open(out)
     search = ConversationalSearch(model, index)
-    questions = QUESTIONS if len(sys.argv) == 1 else _questions(index)
-    conversation: Conversation | None = None
-    for question in questions:
-        console.print(Rule(style="dim"))
-        console.print(f"[bold green]>[/bold green] [bold]{question}[/bold]\n")
-        conversation = conversation.ask(question) if conversation else Conversation.start(question)
-        stream = search.stream(conversation)
-        print_passages(stream.passages[: search.settings.read])
-        console.print()
-        print_answer(stream, console)
-        print_sources(stream.answer, console)
-        conversation = conversation.answer(stream.answer.text)
+    conversations = CONVERSATIONS if len(sys.argv) == 1 else _questions(index)
+    for number, questions in enumerate(conversations):
+        console.print(Rule("a new conversation" if number else "", style="dim"))
+        conversation: Conversation | None = None
+        for question in questions:
+            console.print(f"[bold green]>[/bold green] [bold]{escape(question)}[/bold]\n")
+            asked = conversation.ask(question) if conversation else Conversation.start(question)
+            stream = search.stream(asked)
+            print_passages(stream.passages[: search.settings.read])
+            console.print()
+            print_answer(stream, console)
+            print_sources(stream.answer, console)
+            console.print()
+            conversation = asked.answer(stream.answer.text)
     console.print(Rule(style="dim"))
     shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     console.print(
         f"Done in {time.perf_counter() - started:.0f} s. The model is small and was trained on a "
         "CPU: see models/mini/README.md for what to expect of it.\n\nTry next:\n"
         f"  .venv/bin/uniconv chat {shown}\n"
-        f'  .venv/bin/uniconv search {shown} "{questions[0]}"\n'
+        f'  .venv/bin/uniconv search {shown} "{conversations[0][0]}"\n'
         "  make demo DOCS=folder-with-your-documents",
         soft_wrap=True,
     )
@@ -87,15 +88,15 @@ def _short_name(folder: Path) -> str:
     return f"{resolved.name}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
 
 
-def _questions(index: Index) -> tuple[str, ...]:
-    """Questions about the titles of three passages, spread over the index, with a follow-up."""
+def _questions(index: Index) -> tuple[tuple[str, ...], ...]:
+    """Conversations about the titles of two passages drawn from the index."""
     titles: list[str] = []
     for passage in index.sample_passages(64, seed=0):
         title = passage.title.split(" > ")[-1].strip()
         if title and title not in titles:
             titles.append(title)
-    first, second = (titles + titles)[:2]
-    return (f"What is {first}?", "Tell me more about it.", f"And what about {second}?")
+    first = [f"What is {title}?" for title in titles[:2]] or ["What is this about?"]
+    return tuple((question, "Tell me more about it.") for question in first)
 
 
 if __name__ == "__main__":
