@@ -95,7 +95,7 @@ def _questions(index: Index) -> tuple[tuple[str, ...], ...]:
         title = passage.title.split(" > ")[-1].strip()
         if title and title not in titles:
             titles.append(title)
-    first = [f"What is {title}?" for title in titles[:2]] or ["What is this about?"]
+    first = [f"What is said about {title}?" for title in titles[:2]] or ["What is this about?"]
     return tuple((question, "Tell me more about it.") for question in first)
 
 

@@ -7,6 +7,7 @@ print(answer.text, [citation.passage.title for citation in answer.citations])
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -158,15 +159,17 @@ class ConversationalSearch:
         return self._retrieve(conversation, dense)
 
     def confidence(self, embedding: np.ndarray, best: float) -> float:
-        """How far the best score stands out, in standard deviations.
+        """How far the best score stands out from what chance would give, in standard deviations.
 
-        The scores of a fixed sample of passages for the same question are the measure, so the
-        figure can be compared between questions and between collections, unlike the scores
-        themselves (the standardisation of query performance prediction: Zhou and Croft 2007,
-        Shtok et al. 2012). ``embedding`` is float32 [d].
+        Scores of a fixed sample of passages for the same question are the measure (as in query
+        performance prediction: Zhou and Croft 2007, Shtok et al. 2012), less the ``sqrt(2 ln n)``
+        deviations by which the best of n normal values exceeds their mean. So the figure can be
+        compared between questions and between collections of any size, unlike the scores
+        themselves. ``embedding`` is float32 [d].
         """
         scores = self._background @ embedding
-        return float((best - scores.mean()) / max(float(scores.std()), 1e-6))
+        deviations = float((best - scores.mean()) / max(float(scores.std()), 1e-6))
+        return deviations - math.sqrt(2 * math.log(len(self.index)))
 
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage]
