@@ -144,3 +144,16 @@ def test_keys_are_of_title_and_text_not_of_ids_or_white_space() -> None:
     assert key == passage_key(Passage("2", "same text", "t"))
     assert key != passage_key(Passage("1", "same text", "u"))
     assert 0 < key < 2**63
+
+
+def test_cited_responses_end_with_the_mark_of_the_relevant_passage() -> None:
+    marks = set()
+    for seed in range(8):
+        batch = _batch(3, source={"cite": True}, data={"grounded_passages": 2}, seed=seed)
+        prompts, responses = batch.grounded.prompts, batch.grounded.responses
+        prompt = TEMPLATE.tokenizer.decode(prompts[0])
+        mark = next(mark for mark in ("[1]", "[2]") if f"{mark} title\ntext of b" in prompt)
+        assert responses == [TEMPLATE.response(f"Third. {mark}")]
+        marks.add(mark)
+    assert marks == {"[1]", "[2]"}
+    assert _batch(3).grounded.responses == [TEMPLATE.response("Third.")]
