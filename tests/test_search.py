@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiny import tiny_uniconv
+from uniconv.citations import Marks
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
-from uniconv.search import ConversationalSearch, SearchSettings, _Marks, history_text
+from uniconv.search import ConversationalSearch, SearchSettings, history_text
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
 TEXTS = {
@@ -154,7 +155,7 @@ def test_history_text_is_all_that_was_said() -> None:
 def test_marks_are_cleaned_the_same_however_text_is_cut(text: str, cuts: list[int]) -> None:
     places = sorted({0, *(min(cut, len(text)) for cut in cuts), len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(places)]
-    assert "".join(_Marks(3).clean(pieces)) == "".join(_Marks(3).clean([text]))
+    assert "".join(Marks(3).clean(pieces)) == "".join(Marks(3).clean([text]))
 
 
 def _ids(passages: Sequence[ScoredPassage]) -> list[str]:

@@ -57,6 +57,13 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checksums(**paths: Path | None) -> dict[str, dict[str, str]]:
+    """Path and checksum of each input by its name; names without a path are left out."""
+    return {
+        name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items() if path
+    }
+
+
 def provenance(**about: Any) -> dict[str, Any]:
     """What produced a result: command, time, versions, machine, and whatever ``about`` adds."""
     packages = {}

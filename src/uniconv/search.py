@@ -8,14 +8,15 @@ print(answer.text, [citation.passage.title for citation in answer.citations])
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
+from uniconv.citations import Marks, marked_numbers
 from uniconv.errors import ConfigError
 from uniconv.model import Reading, UniConv
 from uniconv.retrieval.fusion import reciprocal_rank_fusion
@@ -23,9 +24,6 @@ from uniconv.retrieval.index import Index
 from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
 
 Retriever = Literal["dense", "bm25", "hybrid"]
-
-_MARKS = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_BEGUN_MARK = re.compile(r"\s*(\[[\[\d\s,]*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class AnswerStream:
 
     def __iter__(self) -> Iterator[str]:
         begun = time.perf_counter()
-        for piece in _Marks(len(self._cited)).clean(self._pieces):
+        for piece in Marks(len(self._cited)).clean(self._pieces):
             shown = piece if self._text else piece.lstrip()
             if shown:
                 self._timings.setdefault("first_text", time.perf_counter() - self._started)
@@ -95,7 +93,7 @@ class AnswerStream:
             for _ in self:
                 pass
         text = "".join(self._text).strip()
-        cited = sorted({number for match in _MARKS.finditer(text) for number in _numbers(match)})
+        cited = marked_numbers(text)
         return Answer(
             text=text,
             citations=tuple(Citation(number, self._cited[number - 1]) for number in cited),
@@ -119,8 +117,6 @@ class ConversationalSearch:
         self.model = model
         self.index = index
         self.settings = settings or SearchSettings()
-        # A fixed sample of the index: what a question scores against passages at large.
-        self._background = index.sample_vectors(1024, seed=0)
 
     def ask(self, conversation: Conversation | str) -> Answer:
         """The answer to the conversation's open question, or to a question that starts one."""
@@ -171,6 +167,11 @@ class ConversationalSearch:
         deviations = float((best - scores.mean()) / max(float(scores.std()), 1e-6))
         return deviations - math.sqrt(2 * math.log(len(self.index)))
 
+    @cached_property
+    def _background(self) -> np.ndarray:
+        """A fixed sample of the index: what a question scores against passages at large."""
+        return self.index.sample_vectors(1024, seed=0)
+
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage]
     ) -> list[ScoredPassage]:
@@ -206,42 +207,11 @@ def fuse(
     histories = [history_text(conversation) for conversation in conversations]
     questions = [conversation.turns[-1].query for conversation in conversations]
     by_history = index.search_text(histories, k)
-    by_question = index.search_text(questions, k)
+    follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
+    by_question = index.search_text(questions, k) if follow_ups else by_history
     rows = zip(dense, by_history, by_question, conversations, strict=True)
     return [
         # A first question is its whole history: it has one voice, not two.
         reciprocal_rank_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k)
         for *rankings, conversation in rows
     ]
-
-
-class _Marks:
-    """Removes citation marks that point nowhere from text that comes in pieces."""
-
-    def __init__(self, passages: int) -> None:
-        self._passages = passages
-        self._held = ""
-
-    def clean(self, pieces: Iterable[str]) -> Iterator[str]:
-        for piece in pieces:
-            yield self._push(piece)
-        yield self._held
-
-    def _push(self, piece: str) -> str:
-        text = self._held + piece
-        # Again until nothing changes: removing a mark can make another, as in [[9]7].
-        while (cleaned := _MARKS.sub(self._keep, text)) != text:
-            text = cleaned
-        begun = _BEGUN_MARK.search(text)
-        cut = begun.start() if begun else len(text)
-        self._held = text[cut:]
-        return text[:cut]
-
-    def _keep(self, match: re.Match[str]) -> str:
-        marks = "".join(f"[{n}]" for n in _numbers(match) if 1 <= n <= self._passages)
-        space = match.group()[: match.group().index("[")]
-        return space + marks if marks else ""
-
-
-def _numbers(match: re.Match[str]) -> list[int]:
-    return [int(number) for number in match.group(1).split(",")]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from uniconv.citations import without_marks
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
 from uniconv.data.lines import write_jsonl
 from uniconv.errors import ConfigError, DataError, UniConvError
-from uniconv.evaluation.response import ResponseEvaluation, evaluate_responses, without_marks
+from uniconv.evaluation.response import ResponseEvaluation, evaluate_responses
 from uniconv.types import Answer, Conversation, Passage, ScoredPassage, Turn
 
 TOWER = Passage("tower", "The tower stands near the harbour.", "Tower")

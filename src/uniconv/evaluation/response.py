@@ -8,7 +8,6 @@ writes ``predictions.jsonl`` turn by turn, goes on where it stopped, and ends wi
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from rich.console import Console
 from rich.progress import track
 
+from uniconv.citations import without_marks
 from uniconv.config.strict import unstructure
 from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
@@ -25,13 +25,11 @@ from uniconv.data.records import Record
 from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.evaluation.response_metrics import response_metrics
 from uniconv.evaluation.summary import print_summary, summarise
-from uniconv.files import provenance, sha256, write_json
+from uniconv.files import checksums, provenance, write_json
 from uniconv.types import Answer, Conversation, Passage
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
-
-_MARKS = re.compile(r"\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
 
 # What a prediction depends on: the rest may change when an evaluation is gone on with.
 _DECIDING = ("passages", "index", "corpus", "model", "retriever", "read", "max_new_tokens")
@@ -117,7 +115,11 @@ def evaluate_responses(
     """
     console = console or Console()
     questions = questions_of(settings)
-    inputs = _inputs(settings)
+    inputs = checksums(
+        conversations=settings.conversations,
+        references=settings.references,
+        corpus=settings.corpus,
+    )
     settings.out.mkdir(parents=True, exist_ok=True)
     _check_same(settings, inputs)
     predictions = settings.out / "predictions.jsonl"
@@ -142,11 +144,6 @@ def evaluate_responses(
     write_json(settings.out / "result.json", result)
     print_summary(f"Responses, {settings.passages} passages", summary, console)
     return result
-
-
-def without_marks(text: str) -> str:
-    """A response without its citation marks, which references don't have."""
-    return _MARKS.sub("", text)
 
 
 def questions_of(settings: ResponseEvaluation) -> list[Question]:
@@ -176,14 +173,6 @@ def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
         return record.identifier("_id"), record.texts("references")
 
     return dict(read_jsonl(path, parse, unique="_id"))
-
-
-def _inputs(settings: ResponseEvaluation) -> dict[str, Any]:
-    names = ("conversations", "references", "corpus")
-    paths = {name: getattr(settings, name) for name in names}
-    return {
-        name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items() if path
-    }
 
 
 def _check_same(settings: ResponseEvaluation, inputs: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from uniconv.data.runs import Run, write_run
 from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.evaluation.retrieval_metrics import retrieval_metrics
 from uniconv.evaluation.summary import print_summary, summarise
-from uniconv.files import provenance, sha256, write_json
+from uniconv.files import checksums, provenance, write_json
 from uniconv.types import Conversation, ScoredPassage
 
 if TYPE_CHECKING:
@@ -136,15 +136,9 @@ def evaluate_retrieval(
     run, about = _retrieve(settings, contexts, index, model, console)
     values = retrieval_metrics(qrels, run)
     depths = {query: len(context.turns) for query, context in contexts.items()}
-    inputs = {
-        name: {"path": str(path), "sha256": sha256(path)}
-        for name, path in (
-            ("conversations", settings.conversations),
-            ("qrels", settings.qrels),
-            ("corpus", settings.corpus),
-        )
-        if path is not None
-    }
+    inputs = checksums(
+        conversations=settings.conversations, qrels=settings.qrels, corpus=settings.corpus
+    )
     summary = summarise(values, depths, settings.seed)
     result = {**summary, **provenance(config=unstructure(settings), inputs=inputs, **about)}
     write_run(settings.out / "run.trec", run, tag=f"uniconv-{settings.retriever}")
@@ -189,14 +183,14 @@ def _search_corpus(
     corpus: Path, texts: Sequence[str], contexts: Mapping[str, Conversation], k: int
 ) -> tuple[Run, dict[str, Any]]:
     """BM25 over titles and texts, without an index to keep."""
-    from uniconv.retrieval.bm25 import BM25
+    from uniconv.retrieval.bm25 import BM25, passage_text
 
     ids: list[str] = []
 
     def passages() -> Iterator[str]:
         for passage in read_corpus(corpus):
             ids.append(passage.id)
-            yield f"{passage.title} {passage.text}"
+            yield passage_text(passage)
 
     with TemporaryDirectory() as folder:
         found = BM25.build(passages(), Path(folder)).search(texts, k)

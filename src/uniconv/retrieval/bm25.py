@@ -7,13 +7,11 @@ from pathlib import Path
 
 import bm25s
 import numpy as np
-import numpy.typing as npt
 from bm25s.tokenization import Tokenized
 
 from uniconv.errors import ConfigError
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+from uniconv.retrieval.vectors import Floats, Rows
+from uniconv.types import Passage
 
 
 def check_language(language: str | None) -> None:
@@ -77,3 +75,8 @@ class BM25:
     def load(cls, folder: Path, language: str | None) -> BM25:
         """Opens what ``build`` wrote; only the vocabulary is read into memory."""
         return cls(bm25s.BM25.load(folder, mmap=True, show_progress=False), language)
+
+
+def passage_text(passage: Passage) -> str:
+    """What a passage is found by: its title and its text."""
+    return f"{passage.title} {passage.text}"

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uniconv.errors import IndexFolderError, UniConvError
 from uniconv.files import provenance, write_json
-from uniconv.retrieval.bm25 import BM25, check_language
+from uniconv.retrieval.bm25 import BM25, check_language, passage_text
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import find_files
 from uniconv.retrieval.encoding import SHARD_ROWS, Encoder, Known, write_vectors
@@ -128,7 +128,7 @@ def build_index(
         task = progress.add_task("Indexing", total=2)
         build_vector_index(staging, exact_below=exact_below)
         progress.advance(task)
-        texts = (f"{passage.title} {passage.text}" for passage in store)
+        texts = (passage_text(passage) for passage in store)
         BM25.build(texts, staging / BM25_FOLDER, language)
         progress.advance(task)
         write_json(staging / MANIFEST, manifest.to_json())

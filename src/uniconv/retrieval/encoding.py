@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from uniconv.errors import ModelError
 from uniconv.files import atomic, sha256, write_json
 from uniconv.retrieval.store import Digests, PassageStore, digest
+from uniconv.retrieval.vectors import Floats, Rows
 from uniconv.types import Passage
 
 SHARD_ROWS = 2048
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 class Encoder(Protocol):

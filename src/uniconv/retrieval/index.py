@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from uniconv.errors import IndexFolderError
 from uniconv.retrieval.bm25 import BM25
 from uniconv.retrieval.encoding import Encoder
 from uniconv.retrieval.store import PassageStore
-from uniconv.retrieval.vectors import VECTOR_FILE, open_vector_index
+from uniconv.retrieval.vectors import VECTOR_FILE, Floats, Rows, open_vector_index
 from uniconv.types import Passage, ScoredPassage
 
 FORMAT = 1
@@ -34,9 +33,6 @@ POINTER = "index.json"
 VERSIONS = "versions"
 MANIFEST = "manifest.json"
 BM25_FOLDER = "bm25"
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
