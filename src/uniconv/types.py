@@ -25,6 +25,8 @@ class Turn:
 
     ``rewrite`` is the question made self-contained by a person or a model. ``positives`` and
     ``negatives`` are ids of passages that are relevant and of passages that are known not to be.
+    ``attributes`` are what annotators said of the turn, by which evaluations are broken down:
+    ``topic``, ``type`` (of the question), ``answerability`` (see ``UNANSWERABLE``), and any other.
     """
 
     query: str
@@ -32,6 +34,11 @@ class Turn:
     rewrite: str | None = None
     positives: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+UNANSWERABLE = "unanswerable"
+"""The value of the attribute ``answerability`` of a turn that should be declined."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def test_metadata_is_strings_whatever_it_was(tmp_path: Path) -> None:
 def test_a_corpus_lists_all_its_errors(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     path.write_text(
-        '{"_id": "1", "text": "t"}\n{"_id": "1", "text": "t"}\n{"text": "t"}\n{"_id": "2"}\n'
+        '{"_id": "1", "text": "t"}\n{"_id": 1, "text": "t"}\n{"text": "t"}\n{"_id": "2"}\n'
         '{"_id": "3", "text": "t", "title": 1}\n{"_id": "4", "text": ""}\n'
     )
     read = []

@@ -17,8 +17,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 IDS = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8)
 QUERIES = TEXT.filter(str.strip)
 PASSAGE_IDS = st.lists(IDS, max_size=3).map(tuple)
-TURNS = st.builds(Turn, QUERIES, TEXT, st.none() | TEXT, PASSAGE_IDS, PASSAGE_IDS)
-LAST = st.builds(Turn, QUERIES, st.none() | TEXT, st.none() | TEXT, PASSAGE_IDS, PASSAGE_IDS)
+ATTRIBUTES = st.dictionaries(TEXT, TEXT, max_size=2)
+REST = (st.none() | TEXT, PASSAGE_IDS, PASSAGE_IDS, ATTRIBUTES)
+TURNS = st.builds(Turn, QUERIES, TEXT, *REST)
+LAST = st.builds(Turn, QUERIES, st.none() | TEXT, *REST)
 CONVERSATIONS = st.lists(
     st.builds(
         lambda id, turns, last: Conversation(id, (*turns, last)),

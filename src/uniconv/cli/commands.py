@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from uniconv.cli.data_commands import data
+from uniconv.cli.evaluate_commands import evaluate
 from uniconv.config import OverfitConfig
-from uniconv.evaluation.response import ResponseEvaluation
-from uniconv.evaluation.retrieval import RetrievalEvaluation
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
 
 app = SubcommandApp()
-evaluate = SubcommandApp()
-data = SubcommandApp()
 study = SubcommandApp()
 
 
@@ -132,47 +130,6 @@ def calibrate(
         f"{found.false_declines:.1%} of them, and {found.declines:.1%} of them when their "
         f"passages are taken away. Kept in {resolve(loaded.name)}."
     )
-
-
-@evaluate.command
-def retrieval(settings: RetrievalEvaluation) -> None:
-    """Measure how well passages are found for the turns of conversations."""
-    from uniconv.evaluation.retrieval import evaluate_retrieval
-
-    evaluate_retrieval(settings)
-
-
-@evaluate.command
-def response(settings: ResponseEvaluation) -> None:
-    """Measure responses against references: closed-book, or with passages."""
-    from uniconv.evaluation.response import evaluate_responses
-
-    evaluate_responses(settings)
-
-
-@data.command(name="list")
-def list_() -> None:
-    """List the data sets that can be converted."""
-    from uniconv.cli.terminal import print_catalogue
-
-    print_catalogue()
-
-
-@data.command(name="convert")
-def convert_(
-    name: Positional[str], source: Positional[Path], out: Path, corpus: Path | None = None
-) -> None:
-    """Convert a data set from its native files to the interchange formats.
-
-    Args:
-        name: Which data set (`uniconv data list`).
-        source: The folder with its native files.
-        out: The folder to write.
-        corpus: A corpus.jsonl that the data set shares with others.
-    """
-    from uniconv.data.catalogue import convert
-
-    print(f"{out}: {convert(name, source, out, corpus)}")
 
 
 @study.command

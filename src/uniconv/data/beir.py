@@ -31,13 +31,15 @@ _OWN = ("_id", "title", "text", "metadata")
 def read_corpus(path: Path | str, on_error: OnError = "stop") -> Iterator[Passage]:
     """Streams the passages of a ``corpus.jsonl`` or ``corpus.jsonl.gz``.
 
-    ``title`` may be missing. Other keys, and those of a ``metadata`` object, become metadata:
-    strings as they are, null not at all, anything else as its JSON.
+    Memory does not grow with the corpus, so ids are not compared: building an index and
+    ``uniconv data check`` refuse ids that are used twice. ``title`` may be missing. Other keys,
+    and those of a ``metadata`` object, become metadata: strings as they are, null not at all,
+    anything else as its JSON.
 
     Raises:
         DataError: or, with ``on_error="list"``, DataErrors after the last good passage.
     """
-    return read_jsonl(path, _passage, unique="_id", on_error=on_error)
+    return read_jsonl(path, _passage, on_error=on_error)
 
 
 def _passage(record: Record) -> Passage:
@@ -56,9 +58,9 @@ def _string(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def write_corpus(path: Path | str, passages: Iterable[Passage]) -> None:
-    """Writes passages as a ``corpus.jsonl``, metadata as further keys."""
-    write_jsonl(path, map(_passage_fields, passages))
+def write_corpus(path: Path | str, passages: Iterable[Passage]) -> int:
+    """Writes passages as a ``corpus.jsonl``, metadata as further keys; gives their number."""
+    return write_jsonl(path, map(_passage_fields, passages))
 
 
 def _passage_fields(passage: Passage) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Conversations as JSONL, a conversation a line: what every reader makes and every tool takes.
 
-``{"id", "turns": [{"query", "response", "rewrite"?, "positives"?: [ids], "negatives"?: [ids]}]}``;
-the last turn may lack its response.
+``{"id", "turns": [{"query", "response", "rewrite"?, "positives"?: [ids], "negatives"?: [ids],
+"attributes"?: {name: text}}]}``; the last turn may lack its response.
 """
 
 from __future__ import annotations
@@ -48,7 +48,15 @@ def _turn(record: Record) -> Turn:
         rewrite=record.optional_text("rewrite"),
         positives=record.identifiers("positives"),
         negatives=record.identifiers("negatives"),
+        attributes=_attributes(record),
     )
+
+
+def _attributes(record: Record) -> dict[str, str]:
+    if not record.has("attributes"):
+        return {}
+    inner = record.record("attributes")
+    return {name: inner.text(name) for name in inner.fields}
 
 
 def write_conversations(path: Path | str, conversations: Iterable[Conversation]) -> None:
@@ -73,6 +81,8 @@ def turn_fields(turn: Turn) -> dict[str, Any]:
         fields["positives"] = list(turn.positives)
     if turn.negatives:
         fields["negatives"] = list(turn.negatives)
+    if turn.attributes:
+        fields["attributes"] = dict(turn.attributes)
     return fields
 
 

@@ -23,15 +23,16 @@ Reader = Callable[[Path, Path | None], "DataSet"]
 class DataSet:
     """Conversations by split, and what belongs to them.
 
-    ``passages`` are empty where the passages are those of a shared corpus. ``qrels`` are
-    judgements beside those of the splits' positives, by file name. ``references`` are all
-    reference responses of a turn by its query id, where there are several. ``sources`` are the
-    files that were read, ``counts`` whatever else is worth knowing.
+    ``passages`` may be a generator: a large corpus is streamed to its file in constant memory.
+    They are None where the passages are those of a shared corpus, or where there are none.
+    ``qrels`` are judgements beside those of the splits' positives, by file name. ``references``
+    are all reference responses of a turn by its query id, where there are several. ``sources``
+    are the files that were read, ``counts`` whatever else is worth knowing.
     """
 
     splits: Mapping[str, Sequence[Conversation]]
     sources: Sequence[Path]
-    passages: Sequence[Passage] = ()
+    passages: Iterable[Passage] | None = None
     qrels: Mapping[str, Qrels] = field(default_factory=dict)
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -45,13 +46,14 @@ class DataSet:
             The contents of ``dataset.json``.
 
         Raises:
-            DataError: two conversations or two passages have the same id.
+            DataError: two conversations or two passages (unless streamed) have the same id.
         """
         self._check_ids()
         out = Path(out)
         (out / "dataset.json").unlink(missing_ok=True)
-        if self.passages:
-            write_corpus(out / "corpus.jsonl", self.passages)
+        counts = self.summary()
+        if self.passages is not None:
+            counts = {"passages": write_corpus(out / "corpus.jsonl", self.passages), **counts}
         for split, conversations in self.splits.items():
             write_conversations(out / f"{split}.jsonl", conversations)
             write_qrels(out / f"{split}.qrels.tsv", qrels_of(conversations))
@@ -60,22 +62,22 @@ class DataSet:
             write_qrels(out / f"{name}.qrels.tsv", qrels)
         summary = provenance(
             **about,
-            counts=self.summary(),
+            counts=counts,
             sources={path.name: sha256(path) for path in self.sources},
         )
         write_json(out / "dataset.json", summary)
         return summary
 
     def _check_ids(self) -> None:
-        """Conversations and passages with the same id could be written but not read again."""
-        groups: dict[str, Sequence[Passage | Conversation]] = {
-            "passage": self.passages,
-            **self.splits,
-        }
-        for group, items in groups.items():
-            id, count = Counter(item.id for item in items).most_common(1)[0] if items else ("", 1)
-            if count > 1:
-                kind = "passage" if group == "passage" else f"{group} conversation"
+        """What has the same id could be written but not read again; streams are not looked at."""
+        groups: dict[str, Sequence[Passage | Conversation]] = {}
+        if isinstance(self.passages, Sequence):
+            groups["passage"] = self.passages
+        groups |= {f"{split} conversation": talks for split, talks in self.splits.items()}
+        for kind, items in groups.items():
+            used = Counter(item.id for item in items).most_common(1)
+            if used and used[0][1] > 1:
+                id, count = used[0]
                 raise DataError(
                     self.sources[0], None, f"the {kind} id '{id}' is used {count} times"
                 )
@@ -89,8 +91,8 @@ class DataSet:
             write_jsonl(path, rows)
 
     def summary(self) -> dict[str, Any]:
-        """Numbers of passages, and of conversations, turns and queries by split."""
-        counts: dict[str, Any] = {"passages": len(self.passages)} if self.passages else {}
+        """Numbers of conversations, turns and queries by split."""
+        counts: dict[str, Any] = {}
         for split, conversations in self.splits.items():
             counts[split] = {
                 "conversations": len(conversations),
@@ -122,7 +124,8 @@ def keep_known(splits: dict[str, list[Conversation]], corpus: Path | None) -> di
     """
     if corpus is None:
         return {}
-    known = {passage.id for passage in read_corpus(corpus)}
+    wanted = {id for talks in splits.values() for one in talks for id in positives_of(one)}
+    known = {passage.id for passage in read_corpus(corpus) if passage.id in wanted}
     dropped = 0
     for conversations in splits.values():
         for number, one in enumerate(conversations):
@@ -135,6 +138,11 @@ def keep_known(splits: dict[str, list[Conversation]], corpus: Path | None) -> di
                 ),
             )
     return {"dropped, positives that the corpus lacks": dropped}
+
+
+def positives_of(conversation: Conversation) -> set[str]:
+    """The ids of all passages that are relevant to one of its turns."""
+    return {id for turn in conversation.turns for id in turn.positives}
 
 
 def dialogue(utterances: Iterable[tuple[bool, str]]) -> list[Turn]:

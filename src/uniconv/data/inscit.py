@@ -37,7 +37,7 @@ def read(source: Path, corpus: Path | None = None) -> DataSet:
         conversations.append(Conversation(id, tuple(turns)))
     splits = {SPLIT: conversations}
     known = keep_known(splits, corpus)
-    own = () if corpus else list(passages.values())
+    own = None if corpus else list(passages.values())
     return DataSet(splits, (path,), own, references=references, counts=known)
 
 

@@ -175,8 +175,9 @@ def _json(path: Path, number: int | None, text: str) -> Any:
     return value
 
 
-def write_lines(path: Path | str, lines: Iterable[str]) -> None:
-    """Writes lines atomically, through gzip where the name ends in .gz."""
+def write_lines(path: Path | str, lines: Iterable[str]) -> int:
+    """Writes lines atomically, through gzip where the name ends in .gz; gives their number."""
+    written = 0
     opener = gzip.open if Path(path).suffix == ".gz" else open
     with (
         atomic(path) as temporary,
@@ -184,8 +185,10 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     ):
         for line in lines:
             file.write(line.encode("utf-8") + b"\n")
+            written += 1
+    return written
 
 
-def write_jsonl(path: Path | str, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Writes JSON objects, a line each, atomically."""
-    write_lines(path, (json.dumps(value, ensure_ascii=False) for value in objects))
+def write_jsonl(path: Path | str, objects: Iterable[Mapping[str, Any]]) -> int:
+    """Writes JSON objects, a line each, atomically; gives their number."""
+    return write_lines(path, (json.dumps(value, ensure_ascii=False) for value in objects))
