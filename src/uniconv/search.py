@@ -64,20 +64,21 @@ class SearchSettings:
 class AnswerStream:
     """An answer while it is written: iterate for its text, then take ``answer``.
 
-    ``passages`` are known before the first piece of text. Marks that point nowhere never show.
+    ``passages`` are known before the first piece of text; of them the model reads ``read``, which
+    its marks point to. Marks that point nowhere never show.
     """
 
     passages: tuple[ScoredPassage, ...]
     found: bool
+    read: Sequence[Passage]
     _pieces: Iterator[str]
-    _cited: Sequence[Passage]
     _timings: dict[str, float]
     _started: float
     _text: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[str]:
         begun = time.perf_counter()
-        for piece in Marks(len(self._cited)).clean(self._pieces):
+        for piece in Marks(len(self.read)).clean(self._pieces):
             shown = piece if self._text else piece.lstrip()
             if shown:
                 self._timings.setdefault("first_text", time.perf_counter() - self._started)
@@ -96,7 +97,7 @@ class AnswerStream:
         cited = marked_numbers(text)
         return Answer(
             text=text,
-            citations=tuple(Citation(number, self._cited[number - 1]) for number in cited),
+            citations=tuple(Citation(number, self.read[number - 1]) for number in cited),
             passages=self.passages,
             found=self.found,
             timings=dict(self._timings),
@@ -146,7 +147,7 @@ class ConversationalSearch:
                 stop_loops=True,
                 seed=self.settings.seed,
             )
-        return AnswerStream(passages, found, pieces, cited, timings, started)
+        return AnswerStream(passages, found, cited, pieces, timings, started)
 
     def retrieve(self, conversation: Conversation) -> list[ScoredPassage]:
         """The passages for the conversation's open question, best first."""
