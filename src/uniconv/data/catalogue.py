@@ -12,16 +12,37 @@ from uniconv.errors import UniConvError
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A file of a data set: its address, the path to save it under, and what is known of it.
+
+    ``size`` is in bytes.
+    """
+
+    url: str
+    path: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A data set: its reader, its licence, where it comes from.
 
-    ``evaluation_only`` marks sets that must never be trained on.
+    ``evaluation_only`` marks sets that must never be trained on. ``task`` and ``size`` are a few
+    words for a reader. ``downloads`` are the files that can be fetched freely, ``by_hand`` tells
+    the steps that a person must do where they can't, and ``must_accept`` says that the licence
+    has conditions (such as non-commercial use) which the user accepts before the download.
     """
 
     read: Reader
     licence: str
     home: str
     evaluation_only: bool = False
+    task: str = ""
+    size: str = ""
+    downloads: tuple[Download, ...] = ()
+    by_hand: str = ""
+    must_accept: bool = False
 
 
 _DSTC11 = "https://github.com/alexa/dstc11-track5"
