@@ -15,7 +15,8 @@ from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
-from uniconv.search import ConversationalSearch, SearchSettings, history_text
+from uniconv.retrieval.queries import history_text
+from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
 TEXTS = {

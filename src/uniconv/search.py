@@ -19,8 +19,8 @@ import numpy as np
 from uniconv.citations import Marks, marked_numbers
 from uniconv.errors import ConfigError
 from uniconv.model import Reading, UniConv
-from uniconv.retrieval.fusion import reciprocal_rank_fusion
 from uniconv.retrieval.index import Index
+from uniconv.retrieval.queries import fuse, history_text
 from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
 
 Retriever = Literal["dense", "bm25", "hybrid"]
@@ -190,29 +190,3 @@ class ConversationalSearch:
         if threshold is None:
             return True
         return self.confidence(reading.embedding, dense[0].score) >= threshold
-
-
-def history_text(conversation: Conversation) -> str:
-    """All that was said so far, joined by spaces: the text that sparse retrieval searches with."""
-    said = [text for turn in conversation.turns for text in (turn.query, turn.response) if text]
-    return " ".join(said)
-
-
-def fuse(
-    index: Index,
-    conversations: Sequence[Conversation],
-    dense: Sequence[Sequence[ScoredPassage]],
-    k: int,
-) -> list[list[ScoredPassage]]:
-    """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question."""
-    histories = [history_text(conversation) for conversation in conversations]
-    questions = [conversation.turns[-1].query for conversation in conversations]
-    by_history = index.search_text(histories, k)
-    follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
-    by_question = index.search_text(questions, k) if follow_ups else by_history
-    rows = zip(dense, by_history, by_question, conversations, strict=True)
-    return [
-        # A first question is its whole history: it has one voice, not two.
-        reciprocal_rank_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k)
-        for *rankings, conversation in rows
-    ]

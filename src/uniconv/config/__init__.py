@@ -6,6 +6,7 @@ check_config(config)                  # ranges, combinations and files, before a
 
 from __future__ import annotations
 
+from uniconv.config.mining import MiningConfig, QueryForm
 from uniconv.config.studies import OverfitConfig
 from uniconv.config.training import (
     Adapter,
@@ -27,10 +28,12 @@ __all__ = [
     "Adapter",
     "Checkpoints",
     "DataConfig",
+    "MiningConfig",
     "ModelConfig",
     "Objectives",
     "Optimisation",
     "OverfitConfig",
+    "QueryForm",
     "Reporting",
     "Source",
     "TrainConfig",

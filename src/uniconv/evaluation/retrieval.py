@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from uniconv.config import QueryForm
 from uniconv.config.strict import unstructure
 from uniconv.data.beir import Qrels, read_corpus, read_qrels, write_qrels
 from uniconv.data.conversations import qrels_of, read_conversations
@@ -25,13 +26,12 @@ from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.evaluation.retrieval_metrics import retrieval_metrics
 from uniconv.evaluation.summary import print_summary, summarise
 from uniconv.files import checksums, provenance, write_json
+from uniconv.retrieval.queries import fuse, query_text
 from uniconv.types import Conversation, ScoredPassage
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
-
-QueryForm = Literal["history", "last", "questions", "rewrite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +68,6 @@ class RetrievalEvaluation:
             raise ConfigError(f"{self.retriever} retrieval needs an index; a corpus serves bm25")
         if self.k < 1:
             raise ConfigError(f"k must be 1 or more, not {self.k}")
-
-
-def query_text(conversation: Conversation, form: QueryForm) -> str:
-    """What sparse retrieval searches with for the last turn of a context.
-
-    Raises:
-        UniConvError: the turn has no rewrite and ``form`` asks for it.
-    """
-    last = conversation.turns[-1]
-    match form:
-        case "last":
-            return last.query
-        case "questions":
-            return " ".join(turn.query for turn in conversation.turns)
-        case "history":
-            from uniconv.search import history_text
-
-            return history_text(conversation)
-        case "rewrite":
-            if not last.rewrite:
-                id = conversation.query_id(len(conversation.turns))
-                raise UniConvError(f"query '{id}' has no rewrite; choose another form of query")
-            return last.rewrite
 
 
 def queries_of(path: Path, qrels_path: Path | None) -> tuple[dict[str, Conversation], Qrels]:
@@ -173,8 +150,6 @@ def _retrieve(
     conversations = list(contexts.values())
     found = index.search(_encode(model, conversations, console), settings.k)
     if settings.retriever == "hybrid":
-        from uniconv.search import fuse
-
         found = fuse(index, conversations, found, settings.k)
     return _run(contexts, found), about
 

@@ -1,0 +1,61 @@
+"""What a conversation is searched with, and hybrid retrieval, which searches with several texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from uniconv.config import QueryForm
+from uniconv.errors import UniConvError
+from uniconv.retrieval.fusion import reciprocal_rank_fusion
+from uniconv.types import Conversation, ScoredPassage
+
+if TYPE_CHECKING:
+    from uniconv.retrieval.index import Index
+
+
+def history_text(conversation: Conversation) -> str:
+    """All that was said so far, joined by spaces: the text that sparse retrieval searches with."""
+    said = [text for turn in conversation.turns for text in (turn.query, turn.response) if text]
+    return " ".join(said)
+
+
+def query_text(conversation: Conversation, form: QueryForm) -> str:
+    """What sparse retrieval searches with for the last turn of a context.
+
+    Raises:
+        UniConvError: the turn has no rewrite and ``form`` asks for it.
+    """
+    last = conversation.turns[-1]
+    match form:
+        case "last":
+            return last.query
+        case "questions":
+            return " ".join(turn.query for turn in conversation.turns)
+        case "history":
+            return history_text(conversation)
+        case "rewrite":
+            if not last.rewrite:
+                id = conversation.query_id(len(conversation.turns))
+                raise UniConvError(f"query '{id}' has no rewrite; choose another form of query")
+            return last.rewrite
+
+
+def fuse(
+    index: Index,
+    conversations: Sequence[Conversation],
+    dense: Sequence[Sequence[ScoredPassage]],
+    k: int,
+) -> list[list[ScoredPassage]]:
+    """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question."""
+    histories = [history_text(conversation) for conversation in conversations]
+    questions = [conversation.turns[-1].query for conversation in conversations]
+    by_history = index.search_text(histories, k)
+    follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
+    by_question = index.search_text(questions, k) if follow_ups else by_history
+    rows = zip(dense, by_history, by_question, conversations, strict=True)
+    return [
+        # A first question is its whole history: it has one voice, not two.
+        reciprocal_rank_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k)
+        for *rankings, conversation in rows
+    ]
