@@ -22,7 +22,7 @@ from uniconv.config.strict import unstructure
 from uniconv.data.beir import Qrels, read_corpus, read_qrels, write_qrels
 from uniconv.data.conversations import qrels_of, read_conversations
 from uniconv.data.runs import Run, write_run
-from uniconv.errors import ConfigError, DataError, UniConvError
+from uniconv.errors import ConfigError, DataError
 from uniconv.evaluation.retrieval_metrics import retrieval_metrics
 from uniconv.evaluation.summary import print_summary, summarise
 from uniconv.files import checksums, provenance, write_json
