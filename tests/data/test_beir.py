@@ -90,6 +90,8 @@ def test_qrels_of_beir_and_trec(tmp_path: Path) -> None:
     assert read_qrels(path) == {"q1": {"Types of cheese:19": 2}}
     path.write_text("q1 0 d1 1\nq1\t0\td2\t-1\n")
     assert read_qrels(path) == {"q1": {"d1": 1, "d2": -1}}
+    path.write_text("q1 0 d1 1\nq1 0 d1 1\n")
+    assert read_qrels(path) == {"q1": {"d1": 1}}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_qrels_of_beir_and_trec(tmp_path: Path) -> None:
         ("q1\td1\thigh", "field 'score': is 'high'; expected a whole number"),
         ("q1\td1\t1.5", "field 'score'"),
         ("q1\t\t1", "field 'corpus-id'"),
-        ("q0\td0\t1", "judged twice"),
+        ("q0\td0\t0", "judged twice: 1 and 0"),
         ("query-id\tcorpus-id\tscore", "field 'score'"),
     ],
 )

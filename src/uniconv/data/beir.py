@@ -86,7 +86,8 @@ def read_qrels(path: Path | str, on_error: OnError = "stop") -> Qrels:
     """Judgements in BEIR's three columns or TREC's four, told apart line by line.
 
     Raises:
-        DataError: wrong columns, a grade that is no whole number, or a pair judged twice.
+        DataError: wrong columns, a grade that is no whole number, or a pair judged twice
+            with different grades.
     """
     path = Path(path)
     qrels: Qrels = {}
@@ -109,8 +110,10 @@ def read_qrels(path: Path | str, on_error: OnError = "stop") -> Qrels:
         except ValueError as error:
             problem = f"is '{grade[:40]}'; expected a whole number"
             raise DataError(path, number, problem, field="score") from error
-        if passage in qrels.get(query, {}):
-            raise DataError(path, number, f"query '{query}' and passage '{passage}' judged twice")
+        earlier = qrels.get(query, {}).get(passage, value)
+        if earlier != value:
+            problem = f"query '{query}' and passage '{passage}' judged twice: {earlier} and {value}"
+            raise DataError(path, number, problem)
         qrels.setdefault(query, {})[passage] = value
 
     for _ in read_lines(path, parse, on_error=on_error):

@@ -25,9 +25,10 @@ class DataSet:
 
     ``passages`` may be a generator: a large corpus is streamed to its file in constant memory.
     They are None where the passages are those of a shared corpus, or where there are none.
-    ``qrels`` are judgements beside those of the splits' positives, by file name. ``references``
-    are all reference responses of a turn by its query id, where there are several. ``sources``
-    are the files that were read, ``counts`` whatever else is worth knowing.
+    ``qrels`` are judgements by file name: beside those of the splits' positives or, under a
+    split's name, in their place (graded, say). ``references`` are all reference responses of a
+    turn by its query id, where there are several. ``sources`` are the files that were read,
+    ``counts`` whatever else is worth knowing.
     """
 
     splits: Mapping[str, Sequence[Conversation]]
@@ -100,7 +101,7 @@ class DataSet:
                 "queries": len(qrels_of(conversations)),
             }
         for name, qrels in self.qrels.items():
-            counts[name] = {"queries": len(qrels)}
+            counts.setdefault(name, {})["queries"] = len(qrels)
         return counts | dict(self.counts)
 
 
@@ -110,10 +111,16 @@ def find(source: Path, *names: str) -> Path:
     Raises:
         DataError: none is.
     """
-    for name in names:
-        if (source / name).is_file():
-            return source / name
-    raise DataError(source, None, f"has no file {' or '.join(names)}; is this the right folder?")
+    path = find_any(source, *names)
+    if path is None:
+        problem = f"has no file {' or '.join(names)}; is this the right folder?"
+        raise DataError(source, None, problem)
+    return path
+
+
+def find_any(source: Path, *names: str) -> Path | None:
+    """The first of these files that is in the folder, or None."""
+    return next((source / name for name in names if (source / name).is_file()), None)
 
 
 def keep_known(splits: dict[str, list[Conversation]], corpus: Path | None) -> dict[str, int]:
