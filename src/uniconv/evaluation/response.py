@@ -158,7 +158,7 @@ def questions_of(settings: ResponseEvaluation) -> list[Question]:
     for one in read_conversations(settings.conversations):
         for number, turn in enumerate(one.turns, start=1):
             id = one.query_id(number)
-            own = () if turn.response is None else (turn.response,)
+            own = (turn.response,) if turn.response else ()
             references = tuple(dict.fromkeys((*own, *further.get(id, ()))))
             if references and (turn.positives or not judged):
                 questions.append(Question(id, one.context(number), references, turn.positives))
