@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uniconv.data import doc2dial, dstc, inscit, mtrag, questions, topiocqa
+from uniconv.data import cast, cast22, doc2dial, dstc, ikat, inscit, mtrag, questions, topiocqa
 from uniconv.data.dataset import Reader
 from uniconv.errors import UniConvError
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file of a data set: its address, the path to save it under, and what is known of it.
+    """A file of a data set: the path to save it under, its address, and what is known of it.
 
-    ``size`` is in bytes.
+    ``url`` is None for a file that can't be fetched freely; the entry tells how to get it.
+    ``size`` is in bytes, ``unpack`` says that it is an archive whose members are read.
     """
 
-    url: str
     path: str
+    url: str | None
     sha256: str | None = None
     size: int | None = None
+    unpack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,21 @@ _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer"
 _CC_BY_SA = "CC BY-SA 4.0"
 
 _MTRAG = "https://github.com/IBM/mt-rag-benchmark"
+_CAST = ("MIT (topics)", "https://github.com/daltonj/treccastweb", True, "retrieval")
+_IKAT = ("MIT (topics)", "https://github.com/irlabamsterdam/iKAT", True, "personal assistance")
 
 CATALOGUE: dict[str, Entry] = {
     "topiocqa": Entry(topiocqa.read, "CC BY-NC-SA 4.0", "https://github.com/McGill-NLP/topiocqa"),
     "inscit": Entry(inscit.read, "none stated", "https://github.com/ellenmellon/INSCIT", True),
     "mtrag-clapnq": Entry(mtrag.reader("clapnq"), "Apache-2.0", _MTRAG, True),
     "mtrag-cloud": Entry(mtrag.reader("cloud"), "Apache-2.0", _MTRAG, True),
+    "cast19": Entry(cast.reader(2019), *_CAST, "80 conversations"),
+    "cast20": Entry(cast.reader(2020), *_CAST, "25 conversations"),
+    "cast21": Entry(cast.reader(2021), *_CAST, "26 conversations"),
+    "cast22": Entry(cast22.read, *_CAST, "18 trees of turns"),
+    "ikat23": Entry(ikat.reader(2023), *_IKAT, "36 conversations"),
+    "ikat24": Entry(ikat.reader(2024), *_IKAT, "17 conversations"),
+    "ikat25": Entry(ikat.reader(2025), *_IKAT, "17 conversations"),
     "doc2dial": Entry(doc2dial.read, "Apache-2.0", "https://doc2dial.github.io"),
     "dstc10": Entry(dstc.reader("dstc10"), "Apache-2.0", _DSTC10),
     "dstc11": Entry(dstc.reader("dstc11"), "CDLA-Sharing-1.0", _DSTC11),
@@ -75,6 +86,17 @@ CATALOGUE: dict[str, Entry] = {
     "ottqa": Entry(questions.linked("ottqa"), "MIT", "https://github.com/wenhuchen/OTT-QA"),
     "hybridqa": Entry(questions.linked("hybridqa"), "MIT", "https://github.com/wenhuchen/HybridQA"),
 }
+
+
+def entry_of(name: str) -> Entry:
+    """A data set by its name.
+
+    Raises:
+        UniConvError: there is no such data set.
+    """
+    if name not in CATALOGUE:
+        raise UniConvError(f"unknown data set '{name}'; known are {', '.join(sorted(CATALOGUE))}")
+    return CATALOGUE[name]
 
 
 def convert(
@@ -98,9 +120,7 @@ def convert(
     Raises:
         UniConvError: the name is unknown, a file is missing (DataError) or malformed.
     """
-    if name not in CATALOGUE:
-        raise UniConvError(f"unknown data set '{name}'; known are {', '.join(sorted(CATALOGUE))}")
-    entry = CATALOGUE[name]
+    entry = entry_of(name)
     data = entry.read(Path(source), None if corpus is None else Path(corpus))
     return data.write(
         out,
