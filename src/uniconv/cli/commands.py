@@ -11,7 +11,7 @@ from tyro.extras import SubcommandApp
 
 from uniconv.cli.data_commands import data
 from uniconv.cli.evaluate_commands import evaluate
-from uniconv.config import OverfitConfig
+from uniconv.config import MiningConfig, OverfitConfig
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
@@ -96,6 +96,14 @@ def train(config: Positional[Path], set: tuple[str, ...] = ()) -> None:
     from uniconv.training import train
 
     print(train(settings))
+
+
+@app.command
+def mine(config: MiningConfig) -> None:
+    """Find hard negatives for the turns of conversations."""
+    from uniconv.retrieval.mining import mine as mine_negatives
+
+    print(mine_negatives(config))
 
 
 @app.command

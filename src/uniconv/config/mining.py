@@ -48,11 +48,11 @@ class MiningConfig:
     sample: Literal["top", "random"] = "top"
     """Of what the filters leave: the best ones, or any, by chance."""
     margin: float | None = None
-    """A candidate must score at least this much less than the best positive (TopK-MarginPos of
-    NV-Retriever, Moreira et al. 2024, where 0.05 did well for cosines)."""
+    """none: a candidate must score more than this below the best positive (TopK-MarginPos of
+    NV-Retriever, Moreira et al. 2024, who give 0.05 for cosines)."""
     percentage: float | None = None
-    """A candidate must score less than this part of the best positive's score (TopK-PercPos of
-    NV-Retriever, where 0.95 did best)."""
+    """none: a candidate must score less than this part of the best positive's score (TopK-PercPos
+    of NV-Retriever, whose best setting is 0.95)."""
     overlap: float = 0.5
     """A candidate that shares this part of the word trigrams of the shorter text with a positive
     is a near-duplicate of it. Above 1 nothing is."""

@@ -45,14 +45,26 @@ class BM25:
         """
         if not texts:
             return []
-        tokens = bm25s.tokenize(
-            list(texts), stopwords=self._language, return_ids=False, show_progress=False
+        rows, scores = self._index.retrieve(
+            self._words(texts), k=min(k, len(self)), show_progress=False
         )
-        rows, scores = self._index.retrieve(tokens, k=min(k, len(self)), show_progress=False)
         return [
             (score[score > 0], row[score > 0].astype(np.int64))
             for score, row in zip(scores, rows, strict=True)
         ]
+
+    def scores(self, text: str, rows: Sequence[int]) -> Floats:
+        """The scores of some passages for a text, float32 [len(rows)], by scoring all of them."""
+        (words,) = self._words([text])
+        if not words:
+            return np.zeros(len(rows), np.float32)
+        return np.asarray(self._index.get_scores(words)[list(rows)], np.float32)
+
+    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+        words: list[list[str]] = bm25s.tokenize(
+            list(texts), stopwords=self._language, return_ids=False, show_progress=False
+        )
+        return words
 
     @classmethod
     def build(cls, texts: Iterable[str], folder: Path, language: str | None = "english") -> BM25:

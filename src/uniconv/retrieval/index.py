@@ -102,8 +102,8 @@ class Index:
         self.store = PassageStore(here)
         self.vectors: Floats = np.load(here / VECTOR_FILE, mmap_mode="r")
         self._dense = open_vector_index(here)
-        self._sparse = BM25.load(here / BM25_FOLDER, self.manifest.language)
-        sizes = {len(self.store), len(self.vectors), len(self._dense), len(self._sparse)}
+        self.bm25 = BM25.load(here / BM25_FOLDER, self.manifest.language)
+        sizes = {len(self.store), len(self.vectors), len(self._dense), len(self.bm25)}
         if len(sizes) > 1:
             raise ValueError(f"its parts hold different numbers of passages: {sorted(sizes)}")
 
@@ -175,7 +175,7 @@ class Index:
     def search_text(self, texts: Sequence[str], k: int) -> list[list[ScoredPassage]]:
         """BM25's best ``k`` passages of each text; fewer where fewer share a word with it."""
         _check_k(k)
-        return [self._scored(scores, rows) for scores, rows in self._sparse.search(texts, k)]
+        return [self._scored(scores, rows) for scores, rows in self.bm25.search(texts, k)]
 
     def sample_vectors(self, count: int, *, seed: int) -> Floats:
         """At most ``count`` of the passages' vectors drawn without repetition, float32 [m, d]."""
