@@ -98,9 +98,9 @@ def test_whole_files_and_members_of_archives(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("inner.json", '[{"a": 1}]')
-    assert [dict(one.fields) for one in read_objects(archive, "inner.json")] == [{"a": 1}]
+    assert [dict(one.fields) for one in read_objects(archive / "inner.json")] == [{"a": 1}]
     with pytest.raises(DataError, match=r"no member 'other\.json'"):
-        read_json(archive, "other.json")
+        read_json(archive / "other.json")
     with pytest.raises(DataError, match="expected a JSON object"):
         wrong = tmp_path / "b.json"
         wrong.write_text("[]")

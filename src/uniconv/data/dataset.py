@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
+from uniconv.data.archives import is_file, on_disk
 from uniconv.data.beir import Qrels, read_corpus, write_corpus, write_qrels
 from uniconv.data.conversations import qrels_of, write_conversations
 from uniconv.data.lines import write_jsonl
@@ -23,15 +25,16 @@ Reader = Callable[[Path, Path | None], "DataSet"]
 class DataSet:
     """Conversations by split, and what belongs to them.
 
-    ``passages`` may be a generator: a large corpus is streamed to its file in constant memory.
-    They are None where the passages are those of a shared corpus, or where there are none.
-    ``qrels`` are judgements by file name: beside those of the splits' positives or, under a
-    split's name, in their place (graded, say). ``references`` are all reference responses of a
-    turn by its query id, where there are several. ``sources`` are the files that were read,
-    ``counts`` whatever else is worth knowing.
+    Conversations and ``passages`` may be generators: then they are streamed to their files in
+    constant memory, once, and their ids are not compared. ``passages`` are None where they are
+    those of a shared corpus, or where there are none. ``qrels`` are judgements by file name:
+    beside those of the splits' positives or, under a split's name, in their place (graded, say).
+    ``references`` are all reference responses of a turn by its query id, where there are several.
+    ``sources`` are the files that were read, ``counts`` whatever else is worth knowing, such as
+    what was left out; they are looked at when all streams have ended.
     """
 
-    splits: Mapping[str, Sequence[Conversation]]
+    splits: Mapping[str, Iterable[Conversation]]
     sources: Sequence[Path]
     passages: Iterable[Passage] | None = None
     qrels: Mapping[str, Qrels] = field(default_factory=dict)
@@ -52,20 +55,16 @@ class DataSet:
         self._check_ids()
         out = Path(out)
         (out / "dataset.json").unlink(missing_ok=True)
-        counts = self.summary()
+        counts: dict[str, Any] = {}
         if self.passages is not None:
-            counts = {"passages": write_corpus(out / "corpus.jsonl", self.passages), **counts}
+            counts["passages"] = write_corpus(out / "corpus.jsonl", self.passages)
         for split, conversations in self.splits.items():
-            write_conversations(out / f"{split}.jsonl", conversations)
-            write_qrels(out / f"{split}.qrels.tsv", qrels_of(conversations))
-            self._write_references(out / f"{split}.references.jsonl", conversations)
+            counts[split] = self._write_split(out, split, conversations)
         for name, qrels in self.qrels.items():
             write_qrels(out / f"{name}.qrels.tsv", qrels)
-        summary = provenance(
-            **about,
-            counts=counts,
-            sources={path.name: sha256(path) for path in self.sources},
-        )
+            counts.setdefault(name, {})["queries"] = len(qrels)
+        counts |= self.counts
+        summary = provenance(**about, counts=counts, sources=self._checksums())
         write_json(out / "dataset.json", summary)
         return summary
 
@@ -74,7 +73,9 @@ class DataSet:
         groups: dict[str, Sequence[Passage | Conversation]] = {}
         if isinstance(self.passages, Sequence):
             groups["passage"] = self.passages
-        groups |= {f"{split} conversation": talks for split, talks in self.splits.items()}
+        for split, talks in self.splits.items():
+            if isinstance(talks, Sequence):
+                groups[f"{split} conversation"] = talks
         for kind, items in groups.items():
             used = Counter(item.id for item in items).most_common(1)
             if used and used[0][1] > 1:
@@ -83,26 +84,42 @@ class DataSet:
                     self.sources[0], None, f"the {kind} id '{id}' is used {count} times"
                 )
 
-    def _write_references(self, path: Path, conversations: Sequence[Conversation]) -> None:
-        ids = (one.query_id(n) for one in conversations for n in range(1, len(one.turns) + 1))
-        rows = [
-            {"_id": id, "references": self.references[id]} for id in ids if self.references.get(id)
-        ]
-        if rows:
-            write_jsonl(path, rows)
+    def _write_split(
+        self, out: Path, split: str, conversations: Iterable[Conversation]
+    ) -> dict[str, int]:
+        """Writes a split in one pass; gives the numbers of conversations, turns and queries."""
+        counts = {"conversations": 0, "turns": 0, "queries": 0}
+        qrels: Qrels = {}
+        references: list[dict[str, Any]] = []
 
-    def summary(self) -> dict[str, Any]:
-        """Numbers of conversations, turns and queries by split."""
-        counts: dict[str, Any] = {}
-        for split, conversations in self.splits.items():
-            counts[split] = {
-                "conversations": len(conversations),
-                "turns": sum(len(one.turns) for one in conversations),
-                "queries": len(qrels_of(conversations)),
-            }
-        for name, qrels in self.qrels.items():
-            counts.setdefault(name, {})["queries"] = len(qrels)
-        return counts | dict(self.counts)
+        def passing() -> Iterator[Conversation]:
+            for one in conversations:
+                counts["conversations"] += 1
+                counts["turns"] += len(one.turns)
+                qrels.update(qrels_of([one]))
+                ids = (one.query_id(number) for number in range(1, len(one.turns) + 1))
+                references.extend(
+                    {"_id": id, "references": self.references[id]}
+                    for id in ids
+                    if self.references.get(id)
+                )
+                yield one
+
+        write_conversations(out / f"{split}.jsonl", passing())
+        write_qrels(out / f"{split}.qrels.tsv", qrels)
+        if references:
+            write_jsonl(out / f"{split}.references.jsonl", references)
+        return counts | {"queries": len(qrels)}
+
+    def _checksums(self) -> dict[str, str]:
+        """The checksums of the sources by their names or, where those repeat, their paths."""
+        paths = list(dict.fromkeys(on_disk(path) for path in self.sources))
+        top = commonpath([path.parent for path in paths]) if paths else ""
+        alone = Counter(path.name for path in paths)
+        return {
+            path.name if alone[path.name] == 1 else path.relative_to(top).as_posix(): sha256(path)
+            for path in paths
+        }
 
 
 def find(source: Path, *names: str) -> Path:
@@ -120,7 +137,7 @@ def find(source: Path, *names: str) -> Path:
 
 def find_any(source: Path, *names: str) -> Path | None:
     """The first of these files that is in the folder, or None."""
-    return next((source / name for name in names if (source / name).is_file()), None)
+    return next((source / name for name in names if is_file(source / name)), None)
 
 
 def keep_known(splits: dict[str, list[Conversation]], corpus: Path | None) -> dict[str, int]:

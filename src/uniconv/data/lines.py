@@ -6,15 +6,15 @@ field, and says what was expected.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar, cast
 
+from uniconv.data.archives import READ_ERRORS, open_bytes
 from uniconv.data.records import Record, kind
 from uniconv.errors import DataError, DataErrors
 from uniconv.files import atomic
@@ -28,19 +28,6 @@ _BOM = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Opens a file for reading, through gzip where the name ends in .gz.
-
-    Raises:
-        DataError: it does not exist or can't be read.
-    """
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        return cast(IO[bytes], opener(path, "rb"))
-    except OSError as error:
-        raise DataError(path, None, f"can't be read ({error.strerror or error})") from error
-
-
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, counted from 1."""
     number = 0
@@ -50,7 +37,7 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
                 line = raw.removeprefix(_BOM) if number == 1 else raw
                 if line.strip():
                     yield number, line
-        except (OSError, EOFError, zlib.error) as error:
+        except READ_ERRORS as error:
             problem = f"can't be read on ({error}); is the file complete?"
             raise DataError(path, number + 1, problem) from error
 
@@ -113,30 +100,21 @@ def read_jsonl(
     return read_lines(path, parse_line, on_error=on_error)
 
 
-def read_json(path: Path | str, member: str | None = None) -> Any:
-    """A whole file, or a member of a zip archive, as one JSON value.
+def read_json(path: Path | str) -> Any:
+    """A whole file as one JSON value.
 
     Raises:
         DataError: it can't be read, is not UTF-8 or not JSON.
     """
     path = Path(path)
-    try:
-        text = _contents(path, member).removeprefix(_BOM).decode("utf-8")
-    except KeyError as error:
-        raise DataError(path, None, f"has no member '{member}'") from error
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(path, None, f"can't be read ({error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(path, None, f"is not UTF-8 (byte {error.start + 1})") from error
+    with open_bytes(path) as file:
+        try:
+            text = file.read().removeprefix(_BOM).decode("utf-8")
+        except READ_ERRORS as error:
+            raise DataError(path, None, f"can't be read ({error})") from error
+        except UnicodeDecodeError as error:
+            raise DataError(path, None, f"is not UTF-8 (byte {error.start + 1})") from error
     return _json(path, None, text)
-
-
-def _contents(path: Path, member: str | None) -> bytes:
-    if member is None:
-        with open_bytes(path) as file:
-            return file.read()
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(member)
 
 
 def read_object(path: Path | str) -> Record:
@@ -147,9 +125,9 @@ def read_object(path: Path | str) -> Record:
     return Record(Path(path), None, value)
 
 
-def read_objects(path: Path | str, member: str | None = None) -> Iterator[Record]:
-    """A whole file, or a member of a zip archive, as one JSON list of objects."""
-    value = read_json(path, member)
+def read_objects(path: Path | str) -> Iterator[Record]:
+    """A whole file as one JSON list of objects."""
+    value = read_json(path)
     if not isinstance(value, list):
         raise DataError(path, None, f"is {kind(value)}; expected a JSON list")
     for number, item in enumerate(value):
@@ -157,6 +135,63 @@ def read_objects(path: Path | str, member: str | None = None) -> Iterator[Record
             problem = f"is {kind(item)}; expected an object"
             raise DataError(path, None, problem, field=f"[{number}]")
         yield Record(Path(path), None, item, f"[{number}]")
+
+
+def read_records(path: Path | str) -> Iterator[Record]:
+    """The objects of a file, be it one JSON list or JSONL; only JSONL is streamed."""
+    path = Path(path)
+    first = next(_numbered(path), (0, b""))[1]
+    if first.lstrip(_BOM).lstrip().startswith(b"["):
+        yield from read_objects(path)
+    else:
+        yield from read_jsonl(path, lambda record: record)
+
+
+def read_tsv(
+    path: Path | str, columns: Sequence[str], *, quoted: bool = False, header: bool = False
+) -> Iterator[Record]:
+    """Streams the rows of a tab-separated file, as records with these columns.
+
+    ``quoted`` is for files that Python's csv module wrote: a value in double quotes may hold tabs
+    and line breaks. ``header`` skips a first row that begins with the name of the first column.
+
+    Raises:
+        DataError: a row has another number of columns.
+    """
+    path = Path(path)
+    lines = read_lines(path, lambda number, line: (number, line))
+    rows = _quoted_rows(path, lines) if quoted else ((n, line.split("\t")) for n, line in lines)
+    first = header
+    for number, row in rows:
+        if first and row[0] == columns[0]:
+            first = False
+            continue
+        first = False
+        if len(row) != len(columns):
+            names = ", ".join(columns)
+            problem = f"has {len(row)} columns; expected {names}, separated by tabs"
+            raise DataError(path, number, problem)
+        yield Record(path, number, dict(zip(columns, row, strict=True)))
+
+
+def _quoted_rows(
+    path: Path, lines: Iterator[tuple[int, str]]
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Rows with the number of the line they end on; csv's limit on a value bounds the memory."""
+    number = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal number
+        for number, line in lines:  # noqa: B007
+            yield line + "\n"
+
+    reader = csv.reader(texts(), delimiter="\t")
+    try:
+        for row in reader:
+            yield number, row
+    except csv.Error as error:
+        problem = f"has a value that can't be read ({error}); is a double quote missing before?"
+        raise DataError(path, number, problem) from error
 
 
 def _json(path: Path, number: int | None, text: str) -> Any:

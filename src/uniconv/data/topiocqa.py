@@ -25,10 +25,10 @@ def read(source: Path, corpus: Path | None = None) -> DataSet:
     splits: dict[str, list[Conversation]] = {}
     sources = []
     for split in SPLITS:
-        path = find(source, f"topiocqa_{split}.json", "topiocqa.zip")
+        name = f"topiocqa_{split}.json"
+        path = find(source, name, f"topiocqa.zip/{name}")
         gold = find(source, f"{split}_gold.jsonl")
-        member = f"topiocqa_{split}.json" if path.suffix == ".zip" else None
-        splits[split] = _conversations(split, path, member, _gold(gold))
+        splits[split] = _conversations(split, path, _gold(gold))
         sources += [path, gold]
     known = keep_known(splits, corpus)
     trained = {id for grades in qrels_of(splits["train"]).values() for id in grades}
@@ -50,11 +50,9 @@ def _gold(path: Path) -> dict[str, str]:
     return dict(row for row in read_jsonl(path, parse, unique="id") if row)
 
 
-def _conversations(
-    split: str, path: Path, member: str | None, gold: Mapping[str, str]
-) -> list[Conversation]:
+def _conversations(split: str, path: Path, gold: Mapping[str, str]) -> list[Conversation]:
     turns: dict[str, list[Turn]] = {}
-    for record in read_objects(path, member):
+    for record in read_objects(path):
         id = f"{split}_{record.integer('Conversation_no')}"
         so_far = turns.setdefault(id, [])
         number = record.integer("Turn_no")
