@@ -52,15 +52,23 @@ _DSTC10 = "https://github.com/alexa/alexa-with-dstc10-track2-dataset"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer"
 _CC_BY_SA = "CC BY-SA 4.0"
 
-_MTRAG = "https://github.com/IBM/mt-rag-benchmark"
+_MTRAG = ("Apache-2.0", "https://github.com/IBM/mt-rag-benchmark")
+_RAG = (*_MTRAG, True, "retrieval, cited answers, abstention")
 _CAST = ("MIT (topics)", "https://github.com/daltonj/treccastweb", True, "retrieval")
 _IKAT = ("MIT (topics)", "https://github.com/irlabamsterdam/iKAT", True, "personal assistance")
 
 CATALOGUE: dict[str, Entry] = {
     "topiocqa": Entry(topiocqa.read, "CC BY-NC-SA 4.0", "https://github.com/McGill-NLP/topiocqa"),
     "inscit": Entry(inscit.read, "none stated", "https://github.com/ellenmellon/INSCIT", True),
-    "mtrag-clapnq": Entry(mtrag.reader("clapnq"), "Apache-2.0", _MTRAG, True),
-    "mtrag-cloud": Entry(mtrag.reader("cloud"), "Apache-2.0", _MTRAG, True),
+    "mtrag-clapnq": Entry(mtrag.reader("clapnq"), *_RAG, "29 conversations, 183,408 passages"),
+    "mtrag-cloud": Entry(mtrag.reader("cloud"), *_RAG, "26 conversations, 61,022 passages"),
+    "mtrag-fiqa": Entry(mtrag.reader("fiqa"), *_RAG, "27 conversations, 49,607 passages"),
+    "mtrag-govt": Entry(mtrag.reader("govt"), *_RAG, "28 conversations, 72,422 passages"),
+    "mtrag-synthetic": Entry(mtrag.read_synthetic, *_MTRAG, False, _RAG[-1], "200 conversations"),
+    "mtragun-clapnq": Entry(mtrag.un_reader("clapnq"), *_RAG, "142 conversations"),
+    "mtragun-cloud": Entry(mtrag.un_reader("cloud"), *_RAG, "131 conversations"),
+    "mtragun-fiqa": Entry(mtrag.un_reader("fiqa"), *_RAG),
+    "mtragun-govt": Entry(mtrag.un_reader("govt"), *_RAG),
     "cast19": Entry(cast.reader(2019), *_CAST, "80 conversations"),
     "cast20": Entry(cast.reader(2020), *_CAST, "25 conversations"),
     "cast21": Entry(cast.reader(2021), *_CAST, "26 conversations"),
