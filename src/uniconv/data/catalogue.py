@@ -77,6 +77,9 @@ CATALOGUE: dict[str, Entry] = {
     "ikat24": Entry(ikat.reader(2024), *_IKAT, "17 conversations"),
     "ikat25": Entry(ikat.reader(2025), *_IKAT, "17 conversations"),
     "doc2dial": Entry(doc2dial.read, "Apache-2.0", "https://doc2dial.github.io"),
+    "multidoc2dial": Entry(
+        doc2dial.read_multi, "Apache-2.0", "https://doc2dial.github.io/multidoc2dial"
+    ),
     "dstc10": Entry(dstc.reader("dstc10"), "Apache-2.0", _DSTC10),
     "dstc11": Entry(dstc.reader("dstc11"), "CDLA-Sharing-1.0", _DSTC11),
     "qed_nq": Entry(

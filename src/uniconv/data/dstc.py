@@ -1,8 +1,11 @@
 """DSTC10 and DSTC11, knowledge-grounded track: bookings that turn to a question about a place.
 
 Reads ``knowledge.json`` (frequently asked questions and, in DSTC11, reviews, by domain and
-place), ``logs.json`` (dialogues that end in a question) and ``labels.json`` (whether knowledge
-answers it, which, and the response). Dialogues that need no knowledge are left out.
+place) and, for those of ``train``, ``val`` and ``test`` that have both, ``<split>/logs.json``
+(dialogues that end in a question) and ``<split>/labels.json`` (whether knowledge answers it,
+which, and the response); or the same with flat names, ``dstc11_val_logs.json``. DSTC10 has no
+training dialogues of its own; those of DSTC9 have the same form. Dialogues that need no
+knowledge are left out.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from uniconv.data.dataset import DataSet, Reader, dialogue, find
+from uniconv.data.dataset import DataSet, Reader, dialogue, find, find_any
 from uniconv.data.lines import read_json, read_object, read_objects
 from uniconv.data.records import Record
 from uniconv.errors import DataError
 from uniconv.types import Conversation, Passage
 
-SPLIT = "val"
+SPLITS = ("train", "val", "test")
 
 
 def reader(edition: str) -> Reader:
@@ -28,21 +31,47 @@ def reader(edition: str) -> Reader:
 
 def _read(edition: str, source: Path, corpus: Path | None = None) -> DataSet:
     del corpus  # the knowledge is its own
-    knowledge = find(source, f"{edition}_knowledge.json", "knowledge.json")
-    logs = find(source, f"{edition}_{SPLIT}_logs.json", f"{SPLIT}/logs.json")
-    labels = find(source, f"{edition}_{SPLIT}_labels.json", f"{SPLIT}/labels.json")
+    knowledge = find(source, *_places(edition, "knowledge.json", f"{edition}_knowledge.json"))
     passages = list(_passages(edition, read_object(knowledge)))
     known = {passage.id for passage in passages}
+    splits: dict[str, list[Conversation]] = {}
+    sources = [knowledge]
+    left_out = 0
+    for split in SPLITS:
+        logs, labels = (
+            find_any(source, *_places(edition, f"{split}/{kind}", f"{edition}_{split}_{kind}"))
+            for kind in ("logs.json", "labels.json")
+        )
+        if logs is not None and labels is not None:
+            conversations, total = _split(f"{edition}_{split}", logs, labels, known)
+            splits[split] = conversations
+            left_out += total - len(conversations)
+            sources += [logs, labels]
+    if not splits:
+        find(source, "val/logs.json", f"{edition}_val_logs.json")
+        find(source, "val/labels.json", f"{edition}_val_labels.json")
+    counts = {"left out, dialogues that need no knowledge": left_out}
+    return DataSet(splits, sources, passages, counts=counts)
+
+
+def _places(edition: str, path: str, flat: str) -> tuple[str, ...]:
+    """Where the file may lie: in the release's data folder, from there on, or with a flat name."""
+    folder = "task2/data" if edition == "dstc10" else "data"
+    return flat, path, f"{folder}/{path}"
+
+
+def _split(id: str, logs: Path, labels: Path, known: set[str]) -> tuple[list[Conversation], int]:
+    """The dialogues that need knowledge, and the number of all."""
     dialogues = read_json(logs)
     answers = list(read_objects(labels))
     if not isinstance(dialogues, list) or len(dialogues) != len(answers):
         raise DataError(logs, None, f"is not a list of {len(answers)} dialogues, as {labels} is")
     conversations = [
-        _conversation(f"{edition}_{SPLIT}_{number}", _utterances(logs, number, log), label, known)
+        _conversation(f"{id}_{number}", _utterances(logs, number, log), label, known)
         for number, (log, label) in enumerate(zip(dialogues, answers, strict=True))
         if label.fields.get("target") is True
     ]
-    return DataSet({SPLIT: conversations}, (knowledge, logs, labels), passages)
+    return conversations, len(answers)
 
 
 def _passages(edition: str, knowledge: Record) -> Iterator[Passage]:
