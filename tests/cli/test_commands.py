@@ -139,6 +139,26 @@ def test_calibrate_keeps_the_threshold_with_the_model(
     assert run(monkeypatch, "calibrate", index, tmp_path / "few.jsonl") == 2
 
 
+def test_mine_fills_in_negatives(
+    index: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opened = Index.open(index)
+    (gold,) = opened.search_text(["tower 1807"], 1)
+    talk = Conversation("c", (Turn("tower number 7?", positives=(gold[0].passage.id,)),))
+    write_conversations(tmp_path / "talks.jsonl", [talk])
+    paths = ["--conversations", tmp_path / "talks.jsonl", "--out", tmp_path / "mined.jsonl"]
+    # All chapters differ in two words only.
+    assert run(monkeypatch, "mine", *paths, "--index", index, "--overlap", "1.1") == 0
+    assert "1 of 1 turns have positives; 8 negatives" in capsys.readouterr().out
+    (mined,) = read_conversations(tmp_path / "mined.jsonl")
+    assert len(mined.turns[0].negatives) == 8
+    assert all(opened.passage(id) for id in mined.turns[0].negatives)
+    assert run(monkeypatch, "mine", *paths, "--index", index) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

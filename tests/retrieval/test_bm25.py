@@ -64,3 +64,15 @@ def test_an_open_index_survives_the_removal_of_its_files(tmp_path):
     for path in tmp_path.iterdir():
         path.unlink()
     assert rows(index, "glacier") == [1]
+
+
+def test_any_passage_can_be_scored(tmp_path):
+    index = BM25.build(TEXTS, tmp_path)
+    for text in ("harbour tower", "the harbour HARBOUR master", "glacier unheard"):
+        scores, found = index.search([text], 4)[0]
+        expected = dict(zip(found.tolist(), scores.tolist(), strict=True))
+        assert index.scores(text, [3, 2, 1, 0]).tolist() == [
+            expected.get(row, 0.0) for row in (3, 2, 1, 0)
+        ]
+    assert index.scores("", [0, 1]).tolist() == [0.0, 0.0]
+    assert index.scores("unheard", [0]).tolist() == [0.0]

@@ -25,7 +25,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from uniconv.config import MiningConfig
 from uniconv.config.strict import unstructure
 from uniconv.data.conversations import read_conversations, write_conversations
-from uniconv.data.lines import open_bytes, write_lines
+from uniconv.data.lines import read_lines, write_lines
 from uniconv.errors import ConfigError, DataError
 from uniconv.files import checksums, provenance, write_json
 from uniconv.retrieval.candidates import Candidates, Query, open_candidates
@@ -246,9 +246,7 @@ def _blocks(path: Path, work: Path) -> Iterator[_Block]:
 
 def _lines(work: Path) -> Iterator[str]:
     for path in sorted(work.glob("*.jsonl")):
-        with open_bytes(path) as file:
-            for line in file:
-                yield line.decode().rstrip("\n")
+        yield from read_lines(path, lambda _, line: line)
 
 
 def _open_work(config: MiningConfig) -> tuple[Path, dict[str, Any]]:
@@ -267,14 +265,19 @@ def _open_work(config: MiningConfig) -> tuple[Path, dict[str, Any]]:
     settings = {"config": unstructure(config), "inputs": inputs}
     work = config.out.with_name(f".{config.out.name}.mining")
     record = work / "settings.json"
-    if not record.is_file():
-        write_json(record, settings)
-    before = json.loads(record.read_bytes())
-    for part, now in settings.items():
-        changed = [name for name in now if before[part].get(name) != now[name]]
-        if changed:
-            raise ConfigError(
-                f"{config.out}: mining was stopped here with another {', '.join(changed)}; take "
-                f"that again, name another file, or remove the folder {work}"
-            )
+    before = json.loads(record.read_bytes()) if record.is_file() else settings
+    changed = [
+        name
+        for part, now in settings.items()
+        for name in now
+        if before[part].get(name) != now[name]
+    ]
+    if changed and any(work.glob("*.jsonl")):
+        raise ConfigError(
+            f"{config.out}: mining was stopped here with another {', '.join(changed)}; take that "
+            f"again, name another file, or remove the folder {work}"
+        )
+    if changed:  # nothing was mined yet, so nothing is lost
+        shutil.rmtree(work)
+    write_json(record, settings)
     return work, settings
