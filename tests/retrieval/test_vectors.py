@@ -40,6 +40,22 @@ def test_block_search_is_a_stable_argsort(queries, count, k, block, seed):
     np.testing.assert_array_equal(scores, np.take_along_axis(products, expected, axis=1))
 
 
+def test_many_queries_are_searched_in_chunks_at_full_precision(monkeypatch):
+    import torch
+
+    values, asked = normal(300), normal(50, seed=1)
+    whole = block_search(asked, values, 5)
+    monkeypatch.setattr(module, "_CHUNK", 7)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        chunked = block_search(asked, values, 5, block=64, device="cpu")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(chunked[1], whole[1])
+    np.testing.assert_allclose(chunked[0], whole[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("queries", [1, module.BATCH_QUERIES, 40])
 def test_the_exact_index_finds_the_best(tmp_path, queries):
     values = normal(300)

@@ -14,7 +14,7 @@ A version never changes. ``build_index`` (building.py) makes a new one beside it
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,13 @@ from uniconv.errors import IndexFolderError
 from uniconv.retrieval.bm25 import BM25
 from uniconv.retrieval.encoding import Encoder
 from uniconv.retrieval.store import PassageStore
-from uniconv.retrieval.vectors import VECTOR_FILE, Floats, Rows, open_vector_index
+from uniconv.retrieval.vectors import (
+    VECTOR_FILE,
+    ExactIndex,
+    Floats,
+    Rows,
+    open_vector_index,
+)
 from uniconv.types import Passage, ScoredPassage
 
 FORMAT = 1
@@ -140,6 +146,11 @@ class Index:
         """The length of the vectors."""
         return self.manifest.model.dimension
 
+    @property
+    def exact(self) -> bool:
+        """Whether every vector is compared with a query."""
+        return isinstance(self._dense, ExactIndex)
+
     def check_model(self, model: Encoder) -> None:
         """Raises an IndexFolderError unless this very model made the index's vectors."""
         if model.fingerprint != self.manifest.model.fingerprint:
@@ -170,12 +181,12 @@ class Index:
         if not len(embeddings):
             return []
         found = self._dense.search(np.asarray(embeddings, np.float32), k)
-        return [self._scored(scores, rows) for scores, rows in zip(*found, strict=True)]
+        return self._scored(zip(*found, strict=True))
 
     def search_text(self, texts: Sequence[str], k: int) -> list[list[ScoredPassage]]:
         """BM25's best ``k`` passages of each text; fewer where fewer share a word with it."""
         _check_k(k)
-        return [self._scored(scores, rows) for scores, rows in self.bm25.search(texts, k)]
+        return self._scored(self.bm25.search(texts, k))
 
     def sample_vectors(self, count: int, *, seed: int) -> Floats:
         """At most ``count`` of the passages' vectors drawn without repetition, float32 [m, d]."""
@@ -187,12 +198,17 @@ class Index:
         rows = np.random.default_rng(seed).permutation(len(self))[:count]
         return [self.store[int(row)] for row in rows]
 
-    def _scored(self, scores: Floats, rows: Rows) -> list[ScoredPassage]:
-        return [
-            ScoredPassage(self.store[int(row)], float(score))
-            for score, row in zip(scores, rows, strict=True)
-            if row >= 0
-        ]
+    def _scored(self, rankings: Iterable[tuple[Floats, Rows]]) -> list[list[ScoredPassage]]:
+        """Scores and rows as passages; what several queries found is read once."""
+        passages: dict[int, Passage] = {}
+        scored = []
+        for scores, rows in rankings:
+            for row in rows.tolist():
+                if row >= 0 and row not in passages:
+                    passages[row] = self.store[row]
+            pairs = zip(scores.tolist(), rows.tolist(), strict=True)
+            scored.append([ScoredPassage(passages[row], score) for score, row in pairs if row >= 0])
+        return scored
 
 
 def current_version(folder: Path) -> str:

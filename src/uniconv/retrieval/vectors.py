@@ -7,15 +7,20 @@ search goes through all; above, faiss's ``IVF(sqrt n),SQ8`` beside it is searche
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from uniconv.files import atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VECTOR_FILE = "vectors.npy"
 IVF_FILE = "ivf.faiss"
@@ -24,9 +29,11 @@ PROBES = 32
 BATCH_QUERIES = 16  # from here on the block product is quicker than faiss's scan
 _TRAINING_PER_LIST = 64
 _BLOCK = 16_384
+_CHUNK = 1024  # queries whose scores with a block are in memory at once
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+_Best: TypeAlias = "tuple[Tensor, Tensor]"  # scores and rows of the best so far, [queries, k]
 
 
 class VectorIndex(ABC):
@@ -130,33 +137,64 @@ def open_vector_index(folder: Path) -> VectorIndex:
 
 
 def block_search(
-    queries: Floats, vectors: Floats, k: int, *, block: int = _BLOCK
+    queries: Floats, vectors: Floats, k: int, *, block: int = _BLOCK, device: str | None = None
 ) -> tuple[Floats, Rows]:
     """The exact ``k`` best vectors for many queries: scores and rows, [n, min(k, len(vectors))].
 
-    A matrix product per block of vectors and a running top k, so memory is bounded by ``block``
-    times the number of queries. Equal scores are ordered by row.
+    A matrix product per block of vectors and a running top k, on the first GPU, else on the CPU,
+    unless ``device`` says where. Memory is bounded by ``block`` times 1,024 scores. Equal scores
+    are ordered by row.
     """
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     k = min(k, len(vectors))
-    scores = np.empty((len(queries), 0), np.float32)
-    rows = np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(vectors), block):
-        part = queries @ vectors[start : start + block].T
-        numbers = np.broadcast_to(np.arange(start, start + part.shape[1]), part.shape)
-        scores, rows = _top(
-            np.concatenate([scores, part], axis=1), np.concatenate([rows, numbers], axis=1), k
-        )
+    chunks = torch.split(torch.from_numpy(np.array(queries, np.float32)).to(device), _CHUNK)
+    best: list[_Best] = []
+    with _full_precision():
+        for start in range(0, len(vectors), block):
+            part = torch.from_numpy(np.array(vectors[start : start + block])).to(device).T
+            found = [_top(chunk @ part, start, k) for chunk in chunks]
+            both = (best, found) if best else (found,)
+            best = [_merge(parts, k) for parts in zip(*both, strict=True)]
+    scores, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))
     return scores, rows
 
 
-def _top(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
-    """The k best columns of each line; columns come in ascending order of row where scores tie."""
-    if scores.shape[1] > k:
-        # argpartition breaks ties at the border as it likes, so take all that reach the k-th score.
-        border = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-        width = int((scores >= border).sum(axis=1).max())
-        keep = np.argsort(scores < border, axis=1, kind="stable")[:, :width]
-        scores = np.take_along_axis(scores, keep, axis=1)
-        rows = np.take_along_axis(rows, keep, axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+def _top(scores: Tensor, start: int, k: int) -> _Best:
+    """The k best of each line in the order of their rows; the first column's row is ``start``."""
+    width = scores.shape[1]
+    if k >= width:
+        import torch
+
+        return scores, torch.arange(start, start + width, device=scores.device).expand_as(scores)
+    values, columns = scores.topk(k + 1)
+    columns = columns[:, :k]
+    # topk breaks ties at the border as it likes, so lines that have one are sorted whole.
+    tied = (values[:, k] == values[:, k - 1]).nonzero()[:, 0]
+    if len(tied):
+        columns[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, :k]
+    columns = columns.sort(dim=1).values
+    return scores.gather(1, columns), columns + start
+
+
+def _merge(parts: Sequence[_Best], k: int) -> _Best:
+    """The k best of all parts, best first; the rows of a part come before those of the next."""
+    import torch
+
+    scores, rows = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return scores.gather(1, order), rows.gather(1, order)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Float32 products that are not rounded to TF32 or bfloat16, whatever a model prefers."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
