@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uniconv.data import cast, cast22, doc2dial, dstc, ikat, inscit, mtrag, questions, topiocqa
+from uniconv.data import (
+    cast,
+    cast22,
+    chitchat,
+    doc2dial,
+    dstc,
+    ikat,
+    inscit,
+    medquad,
+    mtrag,
+    questions,
+    topiocqa,
+)
 from uniconv.data.dataset import Reader
 from uniconv.errors import UniConvError
 
@@ -82,6 +94,34 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "dstc10": Entry(dstc.reader("dstc10"), "Apache-2.0", _DSTC10),
     "dstc11": Entry(dstc.reader("dstc11"), "CDLA-Sharing-1.0", _DSTC11),
+    "cmu_dog": Entry(
+        chitchat.read_cmu_dog,
+        "none stated",
+        "https://github.com/festvox/datasets-CMU_DoG",
+        task="chat about films",
+        size="4,113 conversations",
+    ),
+    "topical_chat": Entry(
+        chitchat.read_topical_chat,
+        "CDLA-Sharing-1.0",
+        "https://github.com/alexa/Topical-Chat",
+        task="chat about topics",
+        size="10,784 conversations",
+    ),
+    "wowpp": Entry(
+        chitchat.read_wowpp,
+        _CC_BY_SA,
+        "https://github.com/alexa/wow-plus-plus",
+        task="retrieval of sentences in chats",
+        size="798 conversations, 200 in the topic split",
+    ),
+    "medquad": Entry(
+        medquad.read,
+        "CC BY 4.0",
+        "https://github.com/abachaa/MedQuAD",
+        task="retrieval warm-up",
+        size="16,407 questions",
+    ),
     "qed_nq": Entry(
         questions.read_qed, "CC BY-SA 3.0", "https://github.com/google-research-datasets/QED"
     ),
