@@ -17,6 +17,11 @@ from typing import Any
 
 from uniconv.errors import UniConvError
 
+_PACKAGES = (
+    *("uniconv", "torch", "transformers", "peft", "accelerate", "faiss-cpu", "bm25s"),
+    *("ir-measures", "rouge-score", "sacrebleu"),
+)
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -67,7 +72,7 @@ def checksums(**paths: Path | None) -> dict[str, dict[str, str]]:
 def provenance(**about: Any) -> dict[str, Any]:
     """What produced a result: command, time, versions, machine, and whatever ``about`` adds."""
     packages = {}
-    for name in ("uniconv", "torch", "transformers", "peft", "accelerate", "faiss-cpu", "bm25s"):
+    for name in _PACKAGES:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

@@ -18,7 +18,7 @@ import numpy as np
 
 from uniconv.citations import Marks, marked_numbers
 from uniconv.errors import ConfigError
-from uniconv.model import Reading, UniConv
+from uniconv.model import UniConv
 from uniconv.retrieval.index import Index
 from uniconv.retrieval.queries import fuse, history_text
 from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
@@ -65,11 +65,13 @@ class AnswerStream:
     """An answer while it is written: iterate for its text, then take ``answer``.
 
     ``passages`` are known before the first piece of text; of them the model reads ``read``, which
-    its marks point to. Marks that point nowhere never show.
+    its marks point to. ``confidence`` (see :meth:`ConversationalSearch.confidence`) decided on
+    ``found``; it is None for an empty index. Marks that point nowhere never show.
     """
 
     passages: tuple[ScoredPassage, ...]
     found: bool
+    confidence: float | None
     read: Sequence[Passage]
     _pieces: Iterator[str]
     _timings: dict[str, float]
@@ -133,7 +135,8 @@ class ConversationalSearch:
         dense = self.index.search(reading.embedding[None], self.settings.retrieve)[0]
         passages = tuple(self._retrieve(conversation, dense))
         timings = {"read": read - started, "retrieve": time.perf_counter() - read}
-        found = bool(passages) and self._is_found(reading, dense)
+        confidence = self.confidence(reading.embedding, dense[0].score) if dense else None
+        found = bool(passages) and self._is_found(confidence)
         cited: Sequence[Passage] = ()
         pieces: Iterator[str] = iter([self.settings.nothing_found])
         if found:
@@ -147,7 +150,7 @@ class ConversationalSearch:
                 stop_loops=True,
                 seed=self.settings.seed,
             )
-        return AnswerStream(passages, found, cited, pieces, timings, started)
+        return AnswerStream(passages, found, confidence, cited, pieces, timings, started)
 
     def retrieve(self, conversation: Conversation) -> list[ScoredPassage]:
         """The passages for the conversation's open question, best first."""
@@ -183,10 +186,8 @@ class ConversationalSearch:
             return self.index.search_text([history_text(conversation)], k)[0]
         return fuse(self.index, [conversation], [dense], k)[0]
 
-    def _is_found(self, reading: Reading, dense: list[ScoredPassage]) -> bool:
+    def _is_found(self, confidence: float | None) -> bool:
         threshold = self.settings.threshold
         if threshold is None:
             threshold = self.model.settings.threshold
-        if threshold is None:
-            return True
-        return self.confidence(reading.embedding, dense[0].score) >= threshold
+        return threshold is None or (confidence is not None and confidence >= threshold)
