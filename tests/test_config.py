@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from uniconv.config import (
     check_config,
     config_from,
     load_config,
+    located,
     plain,
 )
 from uniconv.errors import ConfigError
@@ -37,7 +39,7 @@ def _load(tmp_path: Path, text: str, *overrides: str) -> TrainConfig:
 
 def test_yaml_python_and_command_line_are_one_definition(tmp_path: Path) -> None:
     written = _load(tmp_path, f"{yaml.safe_dump(BASE)}optimisation: {{learning_rate: 2e-5}}\n")
-    built = TrainConfig(Path("x"), ModelConfig("m"), DataConfig((Source(Path("c.jsonl")),)))
+    built = TrainConfig(Path("x"), ModelConfig("m"), DataConfig((Source((Path("c.jsonl"),)),)))
     assert written.optimisation.learning_rate == 2e-5
     assert replace(written, optimisation=built.optimisation) == built
     flags = ["--optimisation.learning-rate", "2e-5"]
@@ -154,6 +156,101 @@ def test_files_and_combinations_are_checked_before_anything_is_loaded(tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="is a file; name a folder"):
         check_config(replace(config, output=tmp_path / "file"))
+
+
+def test_one_path_stands_for_a_list_of_one() -> None:
+    (source,) = config_from(BASE).data.train
+    assert source.conversations == (Path("c.jsonl"),)
+    several = {"conversations": ["a.jsonl", "b.jsonl"], "corpora": "p.jsonl"}
+    (source,) = config_from(BASE | {"data": {"train": [several]}}).data.train
+    assert source == Source((Path("a.jsonl"), Path("b.jsonl")), (Path("p.jsonl"),))
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Folders of sets: own has a corpus of its own, shared names one, test is for evaluation."""
+    abouts = {
+        "own": {},
+        "shared": {"corpus": "../wiki/corpus.jsonl"},
+        "test": {"evaluation_only": True},
+        "bare": {},
+        "broken": {},
+    }
+    for name, about in abouts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").touch()
+        (tmp_path / name / "dataset.json").write_text(json.dumps(about))
+    (tmp_path / "broken" / "dataset.json").write_text("{")
+    (tmp_path / "stopped").mkdir()
+    for name in ("own/dev.jsonl.gz", "own/dev.references.jsonl", "own/corpus.jsonl.gz"):
+        (tmp_path / name).touch()
+    (tmp_path / "test" / "corpus.jsonl").touch()
+    (tmp_path / "wiki").mkdir()
+    (tmp_path / "wiki" / "corpus.jsonl").touch()
+    return tmp_path
+
+
+def test_the_files_of_a_set_are_found(sets: Path) -> None:
+    own = located(Source(set=sets / "own", split=("train", "dev")))
+    assert own.conversations == (sets / "own/train.jsonl", sets / "own/dev.jsonl.gz")
+    assert own.corpora == (sets / "own/corpus.jsonl.gz",)
+    shared = located(Source(set=sets / "shared"))
+    assert [path.resolve() for path in shared.corpora] == [sets / "wiki/corpus.jsonl"]
+    given = Source(set=sets / "own", corpora=(sets / "wiki/corpus.jsonl",))
+    assert located(given).corpora == given.corpora
+    files = Source((Path("c"),))
+    assert located(files) is files
+
+
+def _problems(*sources: dict[str, object], part: str = "train", **data: object) -> str:
+    """What is wrong with sources, or nothing."""
+    value = {"train": [{"conversations": __file__, "corpora": __file__}], **data}
+    config = config_from(BASE | {"output": "runs/none", "data": value | {part: list(sources)}})
+    try:
+        check_config(config)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def test_sources_are_checked_before_anything_is_loaded(sets: Path) -> None:
+    def of(name: str, **settings: object) -> dict[str, object]:
+        return {"set": str(sets / name), **settings}
+
+    assert _problems(of("own"), of("shared", split="train")) == ""
+    assert "has no nowhere.jsonl; it has dev, train" in _problems(of("own", split="nowhere"))
+    assert "[0].set: " in _problems(of("stopped"))
+    assert "has no dataset.json" in _problems(of("stopped"))
+    assert "dataset.json: can't be read" in _problems(of("broken"))
+    assert "corpora: expected a file, since passages" in _problems(of("bare"))
+    assert _problems(of("bare", retrieval="responses")) == ""
+    assert "or a set, and not both" in _problems(of("own", conversations="c.jsonl"))
+    assert "or a set, and not both" in _problems({"weight": 2})
+    (sets / "wiki" / "corpus.jsonl").unlink()
+    assert "corpora: there is no file" in _problems(of("shared"))
+
+
+def test_sets_for_evaluation_are_refused_for_training(sets: Path) -> None:
+    by_set = {"set": str(sets / "test")}
+    by_file = {
+        "conversations": str(sets / "test" / "train.jsonl"),
+        "corpora": str(sets / "test" / "corpus.jsonl"),
+    }
+    for source, key in ((by_set, "set"), (by_file, "conversations")):
+        problem = _problems(source)
+        assert f"data.train[0].{key}: {sets / 'test'} is for evaluation only" in problem
+        assert "set allow_evaluation_only" in problem
+        assert _problems(source | {"allow_evaluation_only": True}) == ""
+        assert _problems(source, part="dev") == ""
+
+
+def test_shares_are_for_all_sources_and_alone() -> None:
+    files = {"conversations": __file__, "corpora": __file__}
+    shared = files | {"share": 1}
+    assert _problems(shared, files | {"share": 0.5}) == ""
+    assert "data.train[1].share: is missing" in _problems(shared, files)
+    assert "has a weight and a share" in _problems(shared | {"weight": 2})
+    assert "mixing_temperature: sources have shares" in _problems(shared, mixing_temperature=2)
 
 
 def test_the_import_is_light() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from tiny import tiny_uniconv
 from uniconv.config import DataConfig, Objectives, Source
-from uniconv.training.collate import Batch, Collator, passage_key
-from uniconv.training.examples import Example, Examples
+from uniconv.training.collate import PARTS, Batch, Collator, passage_key
+from uniconv.training.examples import Example, Examples, supervises
 from uniconv.types import Conversation, Passage, Turn
 
 PASSAGES = {id: Passage(id, f"text of {id}", "title") for id in ("a", "b", "n1", "n2", "n3")}
@@ -34,7 +34,7 @@ def _batch(
     weights: dict[str, float] | None = None,
     seed: int = 0,
 ) -> Batch:
-    described = Source(Path("c"), (Path("p"),), **(source or {}))
+    described = Source((Path("c"),), (Path("p"),), **(source or {}))
     examples = [Example(CONVERSATION, turn, 0) for turn in turns]
     settings = DataConfig((described,), **(data or {}))
     collate = Collator(
@@ -80,6 +80,38 @@ def test_none_leaves_an_objective_out() -> None:
     assert not batch.retrieval.queries
     assert not batch.generation.prompts
     assert not batch.grounded.prompts
+
+
+@pytest.mark.parametrize("retrieval", ["passages", "responses", "none"])
+@pytest.mark.parametrize("generation", ["passages", "responses", "none"])
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_batch_holds_what_the_plan_says(retrieval: str, generation: str, turn: int) -> None:
+    for both in (True, False):
+        settings = {"retrieval": retrieval, "generation": generation, "cii": both, "grounded": both}
+        batch = _batch(turn, source=settings)
+        source = Source((Path("c"),), (Path("p"),), **settings)
+        expected = supervises(source, CONVERSATION.turns[turn - 1], Objectives(gamma=1.0))
+        assert {part: len(getattr(batch, part)) > 0 for part in PARTS} == expected
+
+
+def test_sources_with_and_without_ddm_share_a_batch() -> None:
+    ddm = Source((Path("c"),), (Path("p"),))
+    naive = Source((Path("c"),), (Path("p"),), retrieval="responses", generation="passages")
+    examples = Examples(
+        [ddm, naive],
+        [Example(CONVERSATION, 3, 0), Example(CONVERSATION, 3, 1)],
+        [PASSAGES, PASSAGES],
+        [[], []],
+    )
+    collate = Collator(TEMPLATE, examples, DataConfig((ddm, naive)), Objectives())
+    batch = collate((place, random.Random(place)) for place in range(2))
+    response = TEMPLATE.passage(Passage("c_3", "Third."))
+    assert batch.retrieval.documents == [*_passages("b", "n1"), response]
+    assert batch.retrieval.labels == [0, 2]
+    assert batch.generation.responses == [
+        TEMPLATE.response("Third."),
+        TEMPLATE.response("text of b"),
+    ]
 
 
 @pytest.mark.parametrize("part", ["retrieval", "generation", "cii", "grounded"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from uniconv.config import Optimisation, Source
 from uniconv.training.examples import Example, Examples
-from uniconv.training.sampling import Stream, places, total_steps
+from uniconv.training.sampling import Stream, places, total_steps, visits
 from uniconv.types import Conversation, Turn
 
 
@@ -22,7 +22,7 @@ def _examples(*sizes_and_weights: tuple[int, float]) -> Examples:
         for source, (size, _) in enumerate(sizes_and_weights)
         for _ in range(size)
     ]
-    sources = [Source(Path("c"), weight=weight) for _, weight in sizes_and_weights]
+    sources = [Source((Path("c"),), weight=weight) for _, weight in sizes_and_weights]
     return Examples(sources, examples, [{} for _ in sources], [[] for _ in sources])
 
 
@@ -48,6 +48,60 @@ def test_epochs_differ_in_order() -> None:
     first, second = ([stream[20 * epoch + n][0] for n in range(20)] for epoch in (0, 1))
     assert first != second
     assert sorted(first) == sorted(second) == list(range(20))
+
+
+def _shared(*shares: float) -> list[Source]:
+    return [Source((Path("c"),), share=share) for share in shares]
+
+
+@pytest.mark.parametrize(
+    ("shares", "sizes", "expected"),
+    [
+        ((0.5, 0.5), (10, 30), [20, 20]),
+        ((1, 3), (10, 30), [10, 30]),
+        ((0.1, 0.2, 0.7), (30, 30, 40), [10, 20, 70]),
+        ((1, 1, 1), (1, 1, 98), [34, 33, 33]),
+        ((1, 999), (5, 5), [1, 10]),
+    ],
+)
+def test_shares_divide_an_epoch_exactly(
+    shares: tuple[float, ...], sizes: tuple[int, ...], expected: list[int]
+) -> None:
+    assert visits(_shared(*shares), sizes) == expected
+
+
+@given(st.lists(st.tuples(st.integers(1, 200), st.floats(0.01, 1)), min_size=1, max_size=6))
+def test_shares_are_off_by_less_than_one_turn(mixture: list[tuple[int, float]]) -> None:
+    sizes, shares = [size for size, _ in mixture], [share for _, share in mixture]
+    counts = visits(_shared(*shares), sizes)
+    length = sum(sizes)
+    for count, share in zip(counts, shares, strict=True):
+        exact = length * share / sum(shares)
+        assert abs(count - exact) < 1 + 1e-6
+    if min(counts) > 1:
+        assert sum(counts) == length
+
+
+def test_a_temperature_favours_small_sources() -> None:
+    sources = [Source((Path("c"),)), Source((Path("c"),), weight=0.5)]
+    assert visits(sources, (100, 800), 1) == [100, 400]
+    assert visits(sources, (100, 800), 2) == [167, 333]  # roots 10 and 20 of 500
+    assert visits(sources, (100, 800), 1e9) == [250, 250]
+
+
+def test_a_share_visits_all_turns_before_any_comes_again() -> None:
+    one = Conversation("c", (Turn("q", "r"),))
+    examples = [Example(one, 1, source) for source, size in enumerate((3, 9)) for _ in range(size)]
+    mixture = Examples(_shared(2, 1), examples, [{}, {}], [[], []])
+    stream = Stream(mixture, seed=0)
+    seen = Counter(stream[place][0] for place in range(stream.epoch_length))
+    assert stream.visits == [8, 4]
+    assert sorted(seen[n] for n in range(3)) == [2, 3, 3]
+    assert sorted(seen[n] for n in range(3, 12)) == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+    again = Stream(mixture, seed=0)  # as a resumed run makes it
+    order = [stream[place][0] for place in range(60)]
+    assert [again[place][0] for place in range(59, -1, -1)] == order[::-1]
+    assert [Stream(mixture, seed=1)[place][0] for place in range(60)] != order
 
 
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 4))

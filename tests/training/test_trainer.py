@@ -169,7 +169,7 @@ def test_another_configuration_may_not_go_on(configure: Configure) -> None:
 def test_other_data_may_not_go_on(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = configure().data.train[0].conversations.read_text("utf-8").splitlines()
+    lines = configure().data.train[0].conversations[0].read_text("utf-8").splitlines()
     copy = tmp_path / "copy.jsonl"
     copy.write_text("\n".join(lines), "utf-8")
     source = {**plain(configure())["data"]["train"][0], "conversations": str(copy)}

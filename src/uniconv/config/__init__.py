@@ -7,6 +7,7 @@ check_config(config)                  # ranges, combinations and files, before a
 from __future__ import annotations
 
 from uniconv.config.mining import MiningConfig, QueryForm
+from uniconv.config.sources import Source, located
 from uniconv.config.studies import OverfitConfig
 from uniconv.config.training import (
     Adapter,
@@ -16,7 +17,6 @@ from uniconv.config.training import (
     Objectives,
     Optimisation,
     Reporting,
-    Source,
     TrainConfig,
     check_config,
     config_from,
@@ -40,5 +40,6 @@ __all__ = [
     "check_config",
     "config_from",
     "load_config",
+    "located",
     "plain",
 ]

@@ -161,9 +161,12 @@ def _literal(value: Any, kind: Any) -> Any:
 
 
 def _tuple(converter: Converter, value: Any, kind: Any) -> tuple[Any, ...]:
+    item = get_args(kind)[0]
+    if isinstance(value, str) and item in (str, Path):
+        value = [value]  # one text stands for a list of one
     if not isinstance(value, list | tuple):
         raise ValueError(f"expected a list, not {value!r}")
-    items: Any = list[get_args(kind)[0]]  # type: ignore[misc]
+    items: Any = list[item]  # type: ignore[valid-type]
     result: list[Any] = converter.structure(value, items)
     return tuple(result)
 

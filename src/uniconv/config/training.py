@@ -5,12 +5,13 @@ Relative paths are taken from the working directory, in YAML as on the command l
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from uniconv.config.ranges import number, range_problems
+from uniconv.config.sources import Source, mixture_problems
 from uniconv.config.strict import (
     override,
     raise_problems,
@@ -20,22 +21,15 @@ from uniconv.config.strict import (
 )
 
 
-def _number(
-    default: Any, *, least: float | None = None, above: float | None = None, most: float = 1e15
-) -> Any:
-    """A field whose value must lie in a range."""
-    return field(default=default, metadata={"least": least, "above": above, "most": most})
-
-
 @dataclass(frozen=True, slots=True)
 class Adapter:
     """LoRA (Hu et al. 2021). Defaults are those of ChatRetriever."""
 
-    rank: int = _number(32, least=1)
+    rank: int = number(32, least=1)
     """32: the rank of the updates; enough to learn embedding without hurting generation."""
-    alpha: float = _number(64.0, above=0)
+    alpha: float = number(64.0, above=0)
     """64: updates are scaled by alpha / rank."""
-    dropout: float = _number(0.1, least=0, most=0.99)
+    dropout: float = number(0.1, least=0, most=0.99)
     """0.1: dropout on the adapter's input; conversational training sets are small."""
     modules: tuple[str, ...] = ()
     """(): names of the layers to adapt. Empty means q, v, o, gate, up and down projections where
@@ -56,42 +50,16 @@ class ModelConfig:
     """auto: the backbone's own chat format where it is prefix-stable."""
     pooling: Literal["last", "mean", "weighted_mean"] = "last"
     """last: the state at the marker, as in the paper."""
-    conversation_tokens: int = _number(1024, least=16)
+    conversation_tokens: int = number(1024, least=16)
     """1024: the longest conversation (ChatRetriever's session length); oldest turns are lost."""
-    passage_tokens: int = _number(384, least=16)
+    passage_tokens: int = number(384, least=16)
     """384: the longest passage (ChatRetriever)."""
-    response_tokens: int = _number(256, least=2)
+    response_tokens: int = number(256, least=2)
     """256: the longest response; those of the usual data sets are far shorter."""
     merge: bool = False
     """false: write the adapter alone. true: fold it into the backbone's weights at the end."""
     trust_remote_code: bool = False
     """false: code that comes with a hub model is not run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Conversations to learn from, and what supervises which objective.
-
-    With ``retrieval: passages`` and ``generation: responses`` both objectives are supervised by
-    the same turn: data discrepancy mitigation (DDM). The naive mixture that it replaces retrieves
-    a response as if it were a passage, or generates a passage as if it were a response.
-    """
-
-    conversations: Path
-    """Conversations as JSONL."""
-    corpora: tuple[Path, ...] = ()
-    """Files ``corpus.jsonl`` with the passages that turns name."""
-    weight: float = _number(1.0, above=0)
-    """1: how often an epoch visits a turn on average; 0.5 visits half of the turns."""
-    retrieval: Literal["passages", "responses", "none"] = "passages"
-    """passages: what a conversation should retrieve; DDM."""
-    generation: Literal["responses", "passages", "none"] = "responses"
-    """responses: what is to be written after a conversation; DDM."""
-    grounded: bool = True
-    """true: turns with positives and a response serve grounded generation, if gamma is above 0."""
-    cite: bool = False
-    """false: grounded responses are taken as they are. true: the mark of the relevant passage,
-    such as [2], is added to them; for responses that rest on one passage and have no marks yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +70,15 @@ class DataConfig:
     """Training sources; an epoch shuffles them together."""
     dev: tuple[Source, ...] = ()
     """(): sources for evaluation during training."""
-    hard_negatives: int = _number(4, least=0)
+    mixing_temperature: float = number(1.0, least=1)
+    """1: sources make up an epoch as their sizes (turns times weight) say. T above 1 makes shares
+    proportional to size ** (1 / T), which favours small ones (Arivazhagan et al. 2019); an epoch
+    stays as long."""
+    hard_negatives: int = number(4, least=0)
     """4: negatives sampled for a query from its turn's own (ChatRetriever)."""
     random_negatives: bool = False
     """false: a turn with fewer negatives has fewer. true: fill up with passages of the corpora."""
-    grounded_passages: int = _number(5, least=1)
+    grounded_passages: int = number(5, least=1)
     """5: passages in a grounded prompt, one relevant and the others distracting; about what is
     shown at inference."""
 
@@ -115,15 +87,15 @@ class DataConfig:
 class Objectives:
     """Weights of ``L = L_R + L_G + alpha * L_CII + gamma * L_GG``; a part of weight 0 is free."""
 
-    retrieval: float = _number(1.0, least=0)
+    retrieval: float = number(1.0, least=0)
     """1: InfoNCE between conversations and passages."""
-    generation: float = _number(1.0, least=0)
+    generation: float = number(1.0, least=0)
     """1: cross-entropy of responses after conversations."""
-    alpha: float = _number(1.0, least=0)
+    alpha: float = number(1.0, least=0)
     """1: context identification; the public sources give no value, and all parts are in nats."""
-    gamma: float = _number(0.0, least=0)
+    gamma: float = number(0.0, least=0)
     """0: grounded generation is not in the paper's recipe; 1 is a good start for serving."""
-    temperature: float = _number(0.01, above=0)
+    temperature: float = number(0.01, above=0)
     """0.01: divides similarities in contrastive losses (ChatRetriever)."""
 
 
@@ -131,33 +103,33 @@ class Objectives:
 class Optimisation:
     """AdamW and its schedule. A step sees batch_size * accumulation * processes turns."""
 
-    batch_size: int = _number(8, least=1)
+    batch_size: int = number(8, least=1)
     """8: turns in a forward pass of one process. In-batch negatives come from it and from the
     same pass of the other processes, never from other passes of an accumulated step."""
-    accumulation: int = _number(1, least=1)
+    accumulation: int = number(1, least=1)
     """1: forward passes to a step."""
-    epochs: float = _number(1.0, above=0)
+    epochs: float = number(1.0, above=0)
     """1: passes over the sources; larger sets rarely need more."""
-    steps: int | None = _number(None, least=1)
+    steps: int | None = number(None, least=1)
     """none: the number of steps, in place of epochs."""
-    learning_rate: float = _number(1e-4, above=0)
+    learning_rate: float = number(1e-4, above=0)
     """1e-4: for LoRA (ChatRetriever); full fine-tuning of large models wants less."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """cosine: how the learning rate falls to 0 after the warm-up."""
-    warmup: float = _number(0.05, least=0, most=1)
+    warmup: float = number(0.05, least=0, most=1)
     """0.05: the part of all steps in which the learning rate rises from 0."""
-    weight_decay: float = _number(0.01, least=0)
+    weight_decay: float = number(0.01, least=0)
     """0.01: PyTorch's default; on matrices only."""
-    max_gradient_norm: float = _number(1.0, above=0)
+    max_gradient_norm: float = number(1.0, above=0)
     """1: gradients of a larger norm are scaled down; contrastive batches have outliers."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bfloat16 autocast where the hardware computes in it, else float32."""
     gradient_checkpointing: bool = False
     """false: true saves memory and costs about a third more time."""
-    forward_tokens: int = _number(16_384, least=1)
+    forward_tokens: int = number(16_384, least=1)
     """16384: sequences of similar length pass through the LM together, at most so many tokens
     with their padding. It changes speed and memory, not the loss."""
-    seed: int = _number(0, least=0)
+    seed: int = number(0, least=0)
     """0: sampling, order, dropout and the adapter's start follow from it."""
 
 
@@ -165,9 +137,9 @@ class Optimisation:
 class Checkpoints:
     """What is kept of a run under way."""
 
-    every_steps: int = _number(500, least=1)
+    every_steps: int = number(500, least=1)
     """500: steps between checkpoints; Ctrl-C and SIGTERM write one too."""
-    keep: int = _number(2, least=1)
+    keep: int = number(2, least=1)
     """2: the newest checkpoints that are kept."""
     resume: Literal["auto", "never"] = "auto"
     """auto: go on from the newest checkpoint in the output folder. never: refuse a folder that
@@ -178,11 +150,11 @@ class Checkpoints:
 class Reporting:
     """How often the run is looked at."""
 
-    log_every: int = _number(10, least=1)
+    log_every: int = number(10, least=1)
     """10: steps between lines of metrics.jsonl."""
-    evaluate_every: int = _number(500, least=1)
+    evaluate_every: int = number(500, least=1)
     """500: steps between evaluations on data.dev; there is one at the end as well."""
-    evaluate_turns: int | None = _number(None, least=1)
+    evaluate_turns: int | None = number(None, least=1)
     """none: the most turns of data.dev that are used; none means all."""
 
 
@@ -217,7 +189,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
 def config_from(value: Any, where: str = "configuration") -> TrainConfig:
     """A configuration from plain mappings and lists; ``where`` begins the text of errors."""
     config = structure(value, TrainConfig, where)
-    raise_problems(where, list(_range_problems(config)))
+    raise_problems(where, list(range_problems(config)))
     return config
 
 
@@ -232,25 +204,7 @@ def check_config(config: TrainConfig, where: str = "configuration") -> None:
     Raises:
         ConfigError: with every problem found.
     """
-    raise_problems(where, [*_range_problems(config), *_combination_problems(config)])
-
-
-def _range_problems(config: Any, prefix: str = "") -> Iterator[str]:
-    for one in dataclasses.fields(config):
-        value, key = getattr(config, one.name), f"{prefix}{one.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _range_problems(value, f"{key}.")
-        elif isinstance(value, tuple):
-            for number, item in enumerate(value):
-                if dataclasses.is_dataclass(item):
-                    yield from _range_problems(item, f"{key}[{number}].")
-        elif one.metadata and value is not None:
-            least, above, most = (one.metadata[name] for name in ("least", "above", "most"))
-            low = value > above if least is None else value >= least
-            if not (low and value <= most):
-                floor = f"above {above}" if least is None else f"of at least {least}"
-                ceiling = "" if most >= 1e15 else f" and at most {most}"
-                yield f"{key}: expected a number {floor}{ceiling}, not {value}"
+    raise_problems(where, [*range_problems(config), *_combination_problems(config)])
 
 
 def _combination_problems(config: TrainConfig) -> Iterator[str]:
@@ -261,14 +215,6 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
         yield "objectives: all weights are 0, so nothing would be learned"
     if not config.data.train:
         yield "data.train: expected at least one source"
-    for part, sources in (("train", config.data.train), ("dev", config.data.dev)):
-        for number, source in enumerate(sources):
-            key = f"data.{part}[{number}]"
-            for name, path in (
-                ("conversations", source.conversations),
-                *(("corpora", path) for path in source.corpora),
-            ):
-                if not path.is_file():
-                    yield f"{key}.{name}: there is no file {path} (from {Path.cwd()})"
-            if not source.corpora and "passages" in (source.retrieval, source.generation):
-                yield f"{key}.corpora: expected a file, since passages supervise this source"
+    if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
+        yield "data.mixing_temperature: sources have shares, which leave nothing to it"
+    yield from mixture_problems(config.data.train, config.data.dev)

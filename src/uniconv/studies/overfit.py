@@ -155,7 +155,7 @@ def _report(
 def _collator(
     model: UniConv, example: Example, passages: Sequence[Passage], weights: Objectives
 ) -> Collator:
-    source = Source(Path("one turn"))
+    source = Source((Path("one turn"),))
     others = tuple(one.id for one in passages if one.id not in example.turn.positives)
     turns = list(example.conversation.turns)
     turns[example.number - 1] = replace(example.turn, negatives=others)

@@ -141,7 +141,7 @@ class Collator:
                 batch.generation.responses.append(template.response(written))
         if positive is None or not response:
             return
-        if self._weights.alpha:
+        if self._weights.alpha and source.cii:
             cii, key = batch.cii, _key(response)
             cii.queries.append(template.grounded_query(context, [positive]))
             cii.labels.append(cii.document(key, template.response_document(response)))

@@ -35,6 +35,7 @@ class Evaluation:
         if config.data.dev:
             examples = read_examples(
                 config.data.dev,
+                config.objectives,
                 pool=POOL if config.data.random_negatives or config.objectives.gamma else 0,
                 seed=self._seed,
                 limit=config.reporting.evaluate_turns,

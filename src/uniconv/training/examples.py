@@ -6,9 +6,10 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from uniconv.config import Source
+from uniconv.config import Objectives, Source, located
 from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.errors import DataError
@@ -68,28 +69,35 @@ class Examples:
 
 
 def read_examples(
-    sources: Sequence[Source], *, pool: int = 0, seed: int = 0, limit: int | None = None
+    sources: Sequence[Source],
+    weights: Objectives,
+    *,
+    pool: int = 0,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> Examples:
-    """Reads sources; turns that supervise nothing are left out.
+    """Reads sources; turns that supervise no part of the objective are left out.
 
     Corpora are streamed and only named passages kept, and ``pool`` further ones per source.
-    ``limit`` keeps the first so many examples.
+    ``limit`` keeps the first so many examples of all sources together.
 
     Raises:
         DataError: a line is malformed, a named passage is in no corpus, or no turn is of use.
     """
+    sources = [located(source) for source in sources]
     examples: list[Example] = []
     passages: list[dict[str, Passage]] = []
     pools: list[list[Passage]] = []
     for number, source in enumerate(sources):
-        found = list(_read_turns(source, number))
+        found = list(_read_turns(source, number, weights))
         if not found:
             raise DataError(
-                source.conversations,
+                source.conversations[0],
                 None,
                 "no turn has what its source's settings learn from: a response for generation, "
                 "positives for retrieval by passages",
             )
+        found = _limited(found, source.limit, random.Random(f"{seed}/limit/{number}"))
         if limit is not None:
             found = found[: max(0, limit - len(examples))]
         examples += found
@@ -99,17 +107,40 @@ def read_examples(
     return Examples(sources, examples, passages, pools)
 
 
-def _read_turns(source: Source, number: int) -> Iterable[Example]:
-    for conversation in read_conversations(source.conversations):
-        for position, turn in enumerate(conversation.turns, start=1):
-            supervision = {
-                "passages": bool(turn.positives and source.corpora),
-                "responses": bool(turn.response and turn.response.strip()),
-                "none": False,
-            }
-            grounded = source.grounded and supervision["passages"] and supervision["responses"]
-            if supervision[source.retrieval] or supervision[source.generation] or grounded:
-                yield Example(conversation, position, number)
+def supervises(source: Source, turn: Turn, weights: Objectives) -> dict[str, bool]:
+    """Which parts of the objective a turn serves; those of weight 0 none does."""
+    passages = bool(turn.positives and source.corpora)
+    responses = bool(turn.response and turn.response.strip())
+    has = {"passages": passages, "responses": responses, "none": False}
+    return {
+        "retrieval": bool(weights.retrieval) and has[source.retrieval],
+        "generation": bool(weights.generation) and has[source.generation],
+        "cii": bool(weights.alpha) and source.cii and passages and responses,
+        "grounded": bool(weights.gamma) and source.grounded and passages and responses,
+    }
+
+
+def _read_turns(source: Source, number: int, weights: Objectives) -> Iterable[Example]:
+    for path in source.conversations:
+        for conversation in read_conversations(path):
+            for position, turn in enumerate(conversation.turns, start=1):
+                if any(supervises(source, turn, weights).values()):
+                    yield Example(conversation, position, number)
+
+
+def _limited(found: list[Example], limit: int | None, rng: random.Random) -> list[Example]:
+    """At most ``limit`` examples in their order, of whole conversations but for the last one."""
+    if limit is None or len(found) <= limit:
+        return found
+    talks = [list(group) for _, group in groupby(found, key=lambda one: id(one.conversation))]
+    kept: dict[int, list[Example]] = {}
+    left = limit
+    for place in rng.sample(range(len(talks)), len(talks)):
+        kept[place] = talks[place][:left]
+        left -= len(kept[place])
+        if not left:
+            break
+    return [example for place in sorted(kept) for example in kept[place]]
 
 
 def _read_passages(
@@ -137,7 +168,7 @@ def _read_passages(
             f"turns name {len(missing)} passages that are in none of the source's corpora, first "
             f"'{missing[0]}'"
         )
-        raise DataError(source.conversations, None, problem, field="positives, negatives")
+        raise DataError(source.conversations[0], None, problem, field="positives, negatives")
     return named, sample
 
 

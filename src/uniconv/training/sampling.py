@@ -10,36 +10,34 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 
-from uniconv.config import Optimisation
+from uniconv.config import Optimisation, Source
 from uniconv.training.examples import Examples
 
 
 class Stream:
     """The endless stream of examples, each with the random generator for its own sampling.
 
-    An epoch visits each example of a source as often as the source's weight says, the fractional
-    part by chance, in random order.
+    An epoch visits the examples of a source as evenly as ``visits`` allows: all of them equally
+    often, and some once more by chance, in random order.
     """
 
-    def __init__(self, examples: Examples, seed: int) -> None:
+    def __init__(self, examples: Examples, seed: int, mixing_temperature: float = 1.0) -> None:
         self._positions = examples.by_source()
-        self._weights = [source.weight for source in examples.sources]
+        sizes = [len(positions) for positions in self._positions]
+        self.visits = visits(examples.sources, sizes, mixing_temperature)
         self._seed = seed
-        self.epoch_length = sum(
-            _visits(len(positions), weight)
-            for positions, weight in zip(self._positions, self._weights, strict=True)
-        )
+        self.epoch_length = sum(self.visits)
         self._epoch = lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:
         rng = random.Random(f"{self._seed}/epoch/{epoch}")
         order: list[int] = []
-        for positions, weight in zip(self._positions, self._weights, strict=True):
-            whole = int(weight)
+        for positions, count in zip(self._positions, self.visits, strict=True):
+            whole, rest = divmod(count, max(len(positions), 1))
             order += positions * whole
-            rest = _visits(len(positions), weight) - whole * len(positions)
             order += rng.sample(positions, rest)
         rng.shuffle(order)
         return order
@@ -50,9 +48,33 @@ class Stream:
         return self._epoch(epoch)[offset], random.Random(f"{self._seed}/place/{place}")
 
 
-def _visits(size: int, weight: float) -> int:
-    """How often an epoch visits a source in all; a source is never lost by rounding."""
-    return max(1, round(size * weight))
+def visits(
+    sources: Sequence[Source], sizes: Sequence[int], mixing_temperature: float = 1.0
+) -> list[int]:
+    """How many examples of each source an epoch visits; none is lost by rounding.
+
+    With weights alone a source of ``n`` examples is visited ``weight * n`` times. Shares divide an
+    epoch as long as all sources together, and so does a mixing temperature T, by which shares are
+    proportional to ``(weight * n) ** (1 / T)`` (Arivazhagan et al. 2019, arXiv 1907.05019).
+    """
+    weighted = [size * Fraction(str(one.weight)) for one, size in zip(sources, sizes, strict=True)]
+    if any(source.share is not None for source in sources):
+        shares = [Fraction(str(source.share)) for source in sources]
+    elif mixing_temperature == 1:
+        return [max(1, round(size)) for size in weighted]
+    else:
+        shares = [Fraction(float(size) ** (1 / mixing_temperature)) for size in weighted]
+    length = max(round(sum(weighted)), len(sources))
+    return _divided(length, [share / sum(shares) for share in shares])
+
+
+def _divided(length: int, shares: Sequence[Fraction]) -> list[int]:
+    """``length`` by shares that sum to 1, by largest remainders, so that the sum is exact."""
+    counts = [math.floor(length * share) for share in shares]
+    by_rest = sorted(range(len(shares)), key=lambda place: counts[place] - length * shares[place])
+    for place in by_rest[: length - sum(counts)]:
+        counts[place] += 1
+    return [max(1, count) for count in counts]
 
 
 def total_steps(settings: Optimisation, epoch_length: int, processes: int) -> int:

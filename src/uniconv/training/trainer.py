@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor
 
-from uniconv.config import TrainConfig, check_config, plain
+from uniconv.config import TrainConfig, check_config, located, plain
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.files import provenance, sha256
 from uniconv.training.checkpoints import (
@@ -91,6 +91,7 @@ class Trainer:
         )
         examples = read_examples(
             config.data.train,
+            config.objectives,
             pool=POOL if config.data.random_negatives or config.objectives.gamma else 0,
             seed=settings.seed,
         )
@@ -98,7 +99,7 @@ class Trainer:
         self.step = 0 if checkpoint is None else self._check(checkpoint)
         source = None if checkpoint is None else checkpoint.model
         self.model = load_trainable(config, device, bf16, source)
-        self.stream = Stream(examples, settings.seed)
+        self.stream = Stream(examples, settings.seed, config.data.mixing_temperature)
         self.collate = Collator(self.model.template, examples, config.data, config.objectives)
         self.steps = total_steps(settings, self.stream.epoch_length, self.accelerator.num_processes)
         self.objective = Objective(
@@ -248,8 +249,8 @@ class Trainer:
     def _provenance(self) -> dict[str, Any]:
         files = {
             str(path): sha256(path)
-            for source in self.config.data.train
-            for path in (source.conversations, *source.corpora)
+            for source in map(located, self.config.data.train)
+            for path in (*source.conversations, *source.corpora)
         }
         return provenance(config=plain(self.config), steps=self.steps, data=files, **self.about)
 
