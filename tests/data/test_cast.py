@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_json, put_jsonl, put_text
+from native import put_json, put_jsonl, put_text, read_twisted
 
 from uniconv.data.beir import read_corpus, read_qrels
 from uniconv.data.catalogue import convert
@@ -103,10 +103,10 @@ def test_malformed_topics_and_judgements_are_named(year_one: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"2019qrels.txt: query '31_3' is no turn"):
         convert("cast19", year_one, tmp_path / "out")
     put_text(year_one / "saac_cast19/cast.answer", "31_1\tonly two")
-    with pytest.raises(DataError, match=r"cast.answer:1: has 2 columns; expected 4"):
+    with pytest.raises(DataError, match=r"cast.answer:1: has 2 columns; expected #context_id"):
         convert("cast19", year_one, tmp_path / "out")
     topics = year_one / "2019/data/evaluation/evaluation_topics_v1.0.json"
-    put_text(year_one / "saac_cast19/cast.answer", "#none")
+    (year_one / "saac_cast19/cast.answer").unlink()
     put_json(topics, [{"number": 31, "turn": [{"number": 2, "raw_utterance": "Why?"}]}])
     with pytest.raises(DataError, match=r"field '\[0\].turn\[0\].number': is 2; expected 1"):
         convert("cast19", year_one, tmp_path / "out")
@@ -249,3 +249,11 @@ def test_2022_names_what_is_malformed(
     put_json(tree / "2022_evaluation_topics_tree_v1.0.json", [{"number": 132, "turn": [turn]}])
     with pytest.raises(DataError, match=says):
         convert("cast22", tree, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "made"), [("cast19", "year_one"), ("cast22", "tree")])
+def test_odd_values_are_refused_or_read(
+    name: str, made: str, request: pytest.FixtureRequest
+) -> None:
+    tried, refused = read_twisted(name, request.getfixturevalue(made))
+    assert 0 < refused < tried

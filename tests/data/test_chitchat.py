@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_json, put_jsonl
+from native import put_json, put_jsonl, read_twisted
 
 from uniconv.data.beir import read_corpus
 from uniconv.data.catalogue import convert
@@ -116,3 +116,25 @@ def test_medquad_asks_a_question_once(tmp_path: Path) -> None:
     put_jsonl(tmp_path / "medquad.jsonl", {**rows[0], "answer": " "})
     with pytest.raises(DataError, match=r"medquad.jsonl:1: field 'answer': is empty"):
         convert("medquad", tmp_path, tmp_path / "out")
+
+
+def test_odd_values_are_refused_or_read(tmp_path: Path) -> None:
+    content = [{"agent": "agent_1", "message": "Hi."}, {"agent": "agent_2", "message": "Yes?"}]
+    sentence = {"label": "Ski <knowledge_separator> Long.", "relevance": "relevant"}
+    words = {"turns": ["I ski."], "topic": "Ski", "start_speaker": "Human"}
+    files = {
+        "cmu_dog": ("conversations.jsonl", dog("a", "train", ["user1"], HISTORY)),
+        "topical_chat": ("conversations/train.json", {"t": {"content": content}}),
+        "wowpp": (
+            "full_train_augmented_wow.json",
+            {"w": {**words, "annotated_sentences": [sentence]}},
+        ),
+        "medquad": (
+            "medquad.jsonl",
+            {"source": "NIH", "focus": "Gout", "question": "What?", "answer": "A disease."},
+        ),
+    }
+    for name, (file, value) in files.items():
+        put_json(tmp_path / name / file, value)
+        tried, refused = read_twisted(name, tmp_path / name)
+        assert 0 < refused < tried

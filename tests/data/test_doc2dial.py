@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_json
+from native import put_json, read_twisted
 
 from uniconv.data.beir import read_corpus
 from uniconv.data.catalogue import convert
@@ -111,3 +111,16 @@ def test_a_folder_without_dialogues_is_refused(tmp_path: Path) -> None:
     put_pages(tmp_path / "multidoc2dial_doc.json", "id_sp")
     with pytest.raises(DataError, match=r"has no file multidoc2dial_dial_train.json or"):
         convert("multidoc2dial", tmp_path, tmp_path / "out")
+
+
+def test_odd_values_are_refused_or_read(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    put_pages(source / "doc2dial_doc.json", "sp_id")
+    turns = [
+        utterance("user", "query_solution", "When?"),
+        utterance("agent", "respond_solution", "On Mondays.", {"sp_id": "4", "label": "solution"}),
+    ]
+    dialogues = {"dial_data": {"dmv": {PAGE: [{"dial_id": "d", "turns": turns}]}}}
+    put_json(source / "doc2dial_dial_test.json", dialogues)
+    tried, refused = read_twisted("doc2dial", source)
+    assert 0 < refused < tried

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_json
+from native import put_json, read_twisted
 
 from uniconv.data.catalogue import convert
 from uniconv.data.conversations import read_conversations
@@ -43,3 +43,11 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path, label: dict[str, Any
     put_json(tmp_path / "task2/data/val/logs.json", [])
     with pytest.raises(DataError, match=r"has no file val/logs\.json"):
         convert("dstc10", tmp_path, tmp_path / "out")
+
+
+def test_odd_values_are_refused_or_read(tmp_path: Path, label: dict[str, Any]) -> None:
+    folder = tmp_path / "task2/data"
+    put_json(folder / "val/logs.json", [[{"speaker": "U", "text": "a dog"}]])
+    put_json(folder / "val/labels.json", [label])
+    tried, refused = read_twisted("dstc10", folder)
+    assert 0 < refused < tried

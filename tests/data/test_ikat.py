@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_json, put_jsonl, put_text
+from native import put_json, put_jsonl, put_text, read_twisted
 
 from uniconv.data.beir import read_corpus, read_qrels
 from uniconv.data.catalogue import convert
@@ -98,3 +98,8 @@ def test_plain_numbers_of_2024_and_texts_of_2025(tmp_path: Path) -> None:
     put_json(tmp_path / "2025_test_topics.json", [topic])
     with pytest.raises(DataError, match=r"relevant_ptkbs\[0\]': 'I am short.' is no statement"):
         convert("ikat25", tmp_path, tmp_path / "25")
+
+
+def test_odd_values_are_refused_or_read(source: Path) -> None:
+    tried, refused = read_twisted("ikat23", source)
+    assert 0 < refused < tried

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native import put_jsonl, put_text
+from native import put_jsonl, put_text, read_twisted
 
 from uniconv.data.beir import read_corpus
 from uniconv.data.catalogue import convert
@@ -127,8 +127,8 @@ def test_synthetic_conversations_may_be_trained_on(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"task_id": "c0de"}, "task_id': has no turn number"),
-        ({"input": [{"speaker": "agent", "text": "Hi"}]}, "input': does not end with a question"),
-        ({"input": [{"speaker": "Bob", "text": "Hi"}]}, r"input\[0\].speaker': is neither"),
+        ({"input": []}, "input': does not end with a question"),
+        ({"input": [{"speaker": "Bob", "text": "Hi"}]}, r"input\[0\].speaker': is 'Bob'"),
         ({"targets": []}, "targets': is empty"),
         ({"contexts": [{"text": "t"}]}, r"contexts\[0\].document_id': is missing"),
         ({"task_id": "c0de<::>3"}, r"conversation 'c0de' has turns \[1, 3\]"),
@@ -138,3 +138,18 @@ def test_malformed_tasks_are_named(tmp_path: Path, change: dict[str, Any], says:
     put_jsonl(tmp_path / "mtrag_synthetic_tasks.jsonl", {**task(2, "govt", "a"), **change})
     with pytest.raises(DataError, match=says):
         convert("mtrag-synthetic", tmp_path, tmp_path / "out")
+
+
+def test_odd_values_are_refused_or_read(tmp_path: Path) -> None:
+    source = tmp_path / "synthetic"
+    rows = [labelled(n, "govt", "a", answerability="PARTIAL") for n in (1, 2)]
+    put_jsonl(source / "mtrag_synthetic_tasks.jsonl", *rows)
+    tried, refused = read_twisted("mtrag-synthetic", source)
+    assert 0 < refused < tried
+    source = tmp_path / "un"
+    put_jsonl(source / "mtragun_reference.jsonl", {**rows[1], "Collection": "fiqa"})
+    put_text(source / "mtragun-human/retrieval_tasks/qrels/fiqa.tsv", "c0de<::>2\ta\t1")
+    passage = {"_id": "a", "title": "", "text": "Rows."}
+    put_jsonl(source / "corpora/passage_level/fiqa.jsonl", passage)
+    tried, refused = read_twisted("mtragun-fiqa", source)
+    assert 0 < refused < tried

@@ -29,10 +29,9 @@ from pathlib import Path
 
 from uniconv.data.beir import Qrels, read_qrels
 from uniconv.data.dataset import DataSet, Reader, find, find_any
-from uniconv.data.lines import read_lines, read_object, read_objects
+from uniconv.data.lines import read_object, read_objects, read_tsv
 from uniconv.data.records import Record
 from uniconv.data.trec import answered, check_judged, ids_of, judge, lacks, places, texts_of
-from uniconv.errors import DataError
 from uniconv.types import Conversation, Passage, Turn
 
 
@@ -63,18 +62,33 @@ def _read_2019(source: Path, corpus: Path | None = None) -> DataSet:
     resolved = find(source, *places(f"{test}_topics_annotated_resolved_v1.0.tsv"))
     saac = find_any(source, "saac_cast19/cast.reformulation.query", "cast.reformulation.query")
     written = find_any(source, "saac_cast19/cast.answer", "cast.answer")
-    rewrites = {query: text.strip() for path in (saac, resolved) for query, text in _rows(path, 2)}
-    answers: dict[str, list[str]] = {}
-    for _, query, _, answer in _rows(written, 4):
-        if answer.strip() and answer.strip() not in answers.setdefault(query, []):
-            answers[query].append(answer.strip())
-    responses = {query: texts[0] for query, texts in answers.items() if texts}
+    rewrites = _rewrites(*([saac] if saac else []), resolved)
+    answers = {} if written is None else _answers(written)
+    responses = {query: texts[0] for query, texts in answers.items()}
     held = None
     if corpus is not None:
         held = texts_of(corpus, ids_of(part.qrels for part in parts.values())).keys()
     further = [path for path in (resolved, saac, written) if path]
     data = _data_set(parts, rewrites, responses, 1, held)
     return replace(data, sources=[*data.sources, *further], references=answers)
+
+
+def _rewrites(*paths: Path) -> dict[str, str]:
+    """Rewrites by turn id; the last file's word counts."""
+    columns = ("#query_id", "#reformulated_query")
+    rows = (row for path in paths for row in read_tsv(path, columns, header=True))
+    return {row.text("#query_id"): row.text("#reformulated_query").strip() for row in rows}
+
+
+def _answers(path: Path) -> dict[str, list[str]]:
+    """What people answered by turn id, without repetitions."""
+    answers: dict[str, list[str]] = {}
+    columns = ("#context_id", "#query_id", "#passage_id", "#answer")
+    for row in read_tsv(path, columns, header=True):
+        answer = row.text("#answer").strip()
+        if answer and answer not in answers.setdefault(row.text("#query_id"), []):
+            answers[row.text("#query_id")].append(answer)
+    return {query: texts for query, texts in answers.items() if texts}
 
 
 def _read_2020(source: Path, corpus: Path | None = None) -> DataSet:
@@ -151,7 +165,7 @@ def _conversations(
             Turn(
                 record.spoken("raw_utterance").strip(),
                 responses.get(query),
-                rewrites.get(query),
+                rewrites.get(query) or None,
                 attributes={"topic": title} if title else {},
             )
             for query, record in _turns(topic)
@@ -177,20 +191,3 @@ def _by_turn(path: Path, field: str) -> dict[str, str]:
         for topic in read_objects(path)
         for query, record in _turns(topic)
     }
-
-
-def _rows(path: Path | None, columns: int) -> Iterator[list[str]]:
-    """Rows separated by tabs, without those that begin with ``#``; none where path is None."""
-    if path is None:
-        return
-
-    def parse(number: int, line: str) -> list[str]:
-        row = line.split("\t")
-        if line.startswith("#"):
-            return []
-        if len(row) != columns:
-            problem = f"has {len(row)} columns; expected {columns}, separated by tabs"
-            raise DataError(path, number, problem)
-        return row
-
-    yield from filter(None, read_lines(path, parse))

@@ -143,11 +143,13 @@ def _tasks(path: Path, domain: str | None = None) -> dict[str, _Task]:
 def _reference(record: Record, conversation: str, number: int) -> _Task:
     """A task of the generation tasks, whose input is the dialogue up to the question."""
     said = []
-    for message in record.records("input"):
-        if message.text("speaker") not in ("user", "agent"):
-            raise message.error("speaker", "is neither user nor agent")
-        said.append((message.text("speaker") == "user", message.text("text")))
-    if not said or not said[-1][0]:
+    for place, message in enumerate(record.records("input")):
+        speaker = "agent" if place % 2 else "user"
+        if message.text("speaker") != speaker:
+            problem = f"is '{message.text('speaker')}'; expected {speaker}, as the two take turns"
+            raise message.error("speaker", problem)
+        said.append((speaker == "user", message.spoken("text")))
+    if len(said) % 2 == 0:
         raise record.error("input", "does not end with a question of the user")
     targets = record.records("targets")
     if not targets:
