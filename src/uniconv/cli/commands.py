@@ -83,16 +83,24 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
 
 
 @app.command
-def train(config: Positional[Path], set: tuple[str, ...] = ()) -> None:
+def train(config: Positional[Path], set: tuple[str, ...] = (), plan: bool = False) -> None:
     """Train a model jointly for retrieval and response generation.
 
     Args:
         config: A YAML file (docs/training.md); runs again where an interrupted run stopped.
         set: Settings that override the file's, such as optimisation.steps=100.
+        plan: Only read the data and print the mixture: what is used, how often, for what.
     """
-    from uniconv.config import load_config
+    from uniconv.config import check_config, load_config
 
     settings = load_config(config, overrides=set)
+    check_config(settings, str(config))  # before the seconds that the next imports take
+    if plan:
+        from uniconv.cli.mixture import print_plan
+        from uniconv.training.plan import plan as plan_training
+
+        print_plan(plan_training(settings))
+        return
     from uniconv.training import train
 
     print(train(settings))

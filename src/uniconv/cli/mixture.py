@@ -1,0 +1,51 @@
+"""How the plan of a training run looks in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from uniconv.training.collate import PARTS
+from uniconv.training.plan import Plan, SourcePlan
+
+
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """The mixture as a table, and an example of each source."""
+    console = console or Console()
+    table = Table("", "source")
+    for name in ("conversations", "turns", "an epoch", "share", *PARTS, "negatives"):
+        table.add_column(name, justify="right")
+    for number, source in enumerate(plan.sources):
+        table.add_row(
+            str(number),
+            Text(source.name),
+            f"{source.conversations:,}",
+            f"{source.turns:,}",
+            f"{source.visits:,}",
+            f"{source.visits / plan.epoch_length:.1%}",
+            *(_serves(source, part) for part in PARTS),
+            f"{source.negatives:.1f}",
+        )
+    console.print(table)
+    console.print(
+        f"{plan.epoch_length:,} turns an epoch, {plan.steps:,} steps in one process, "
+        f"{plan.dev:,} turns of dev"
+    )
+    for number, source in enumerate(plan.sources):
+        for place, (what, text) in enumerate(source.example):
+            lead = f"{number}  {what}: " if place == 0 else f"   {what}: "
+            console.print(Text.assemble((lead, "bold"), _line(text, console.width - len(lead))))
+
+
+def _serves(source: SourcePlan, part: str) -> str:
+    """How many turns serve a part of the objective, and by what where there is a choice."""
+    count = source.serves[part]
+    if not count:
+        return "-"
+    return f"{count:,}" + (f" {source.supervision[part]}" if part in source.supervision else "")
+
+
+def _line(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: max(width, 8) - 1]}…"
