@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ def convert(
 
     The folder gets ``<split>.jsonl`` and ``<split>.qrels.tsv`` for every split, ``corpus.jsonl``
     where the set has passages of its own, ``<split>.references.jsonl`` where turns have several
-    reference responses, and ``dataset.json`` with counts, licence and checksums.
+    reference responses, and ``dataset.json`` with counts, licence, checksums and, as ``corpus``,
+    the way from the folder to a shared corpus.
 
     Args:
         name: One of ``CATALOGUE``.
@@ -173,9 +175,11 @@ def convert(
     """
     entry = entry_of(name)
     data = entry.read(Path(source), None if corpus is None else Path(corpus))
+    shared = None if corpus is None or data.passages is not None else os.path.relpath(corpus, out)
     return data.write(
         out,
         name=name,
+        corpus=shared,
         licence=entry.licence,
         home=entry.home,
         evaluation_only=entry.evaluation_only,
