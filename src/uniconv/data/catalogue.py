@@ -175,7 +175,11 @@ def convert(
     """
     entry = entry_of(name)
     data = entry.read(Path(source), None if corpus is None else Path(corpus))
-    shared = None if corpus is None or data.passages is not None else os.path.relpath(corpus, out)
+    shared = (
+        None
+        if corpus is None or data.passages is not None
+        else os.path.relpath(Path(corpus).resolve(), Path(out).resolve())
+    )
     return data.write(
         out,
         name=name,
