@@ -111,7 +111,7 @@ def read_wowpp(source: Path, corpus: Path | None = None) -> DataSet:
     sources: list[Path] = []
     passages: dict[str, Passage] = {}
     for split, name in names.items():
-        path = find_any(source, name)
+        path = find_any(source, name, f"wow++/{name}")
         if path is not None:
             sources.append(path)
             splits[split] = [_wowpp(id, one, passages) for id, one in read_object(path).items()]
