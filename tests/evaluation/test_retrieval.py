@@ -1,4 +1,4 @@
-"""Retrieval evaluation: forms of a query, files written, and the dense and hybrid paths."""
+"""Retrieval evaluation: what is searched with, files written, and every kind of retriever."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from rich.console import Console
 
 from uniconv.data.beir import read_qrels, write_corpus, write_qrels
 from uniconv.data.conversations import write_conversations
-from uniconv.data.runs import read_run
+from uniconv.data.runs import read_run, write_run
 from uniconv.errors import ConfigError, DataError, UniConvError
-from uniconv.evaluation.retrieval import RetrievalEvaluation, evaluate_retrieval, query_text
+from uniconv.evaluation.breakdowns import read_groups
+from uniconv.evaluation.retrieval import evaluate_retrieval
+from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.files import sha256
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
@@ -38,12 +40,15 @@ CONVERSATION = Conversation(
 class FakeModel:
     """Embeds a conversation as a one-hot vector of its number of turns."""
 
+    name = "fake"
     fingerprint = "f00d"
+    read: Sequence[Conversation] = ()
 
     def encode_conversations(
         self, conversations: Sequence[Conversation], progress: Callable[[int], None]
     ) -> np.ndarray:
         assert all(conversation.waits for conversation in conversations)
+        self.read = conversations
         progress(len(conversations))
         return np.eye(4, dtype=np.float32)[[len(one.turns) for one in conversations]]
 
@@ -52,6 +57,8 @@ class FakeIndex:
     """Dense search finds the tower for one turn and bread before the bridge for three."""
 
     model_name = "fake"
+    version = "v1"
+    exact = True
 
     def __len__(self) -> int:
         return 3
@@ -81,32 +88,18 @@ def conversations(tmp_path: Path) -> Path:
     return path
 
 
-def run(settings: RetrievalEvaluation, index: FakeIndex | None = None) -> dict[str, Any]:
+def run(
+    settings: RetrievalEvaluation, index: FakeIndex | None = None, fake: FakeModel | None = None
+) -> dict[str, Any]:
     console = Console(file=io.StringIO(), width=120)
-    model: Any = FakeModel()
+    model: Any = fake or FakeModel()
     opened: Any = index
     return evaluate_retrieval(settings, index=opened, model=model, console=console)
 
 
-@pytest.mark.parametrize(
-    ("form", "text"),
-    [
-        ("last", "And what crosses it?"),
-        ("questions", "Where is the tower? Thanks. And what crosses it?"),
-        (
-            "history",
-            "Where is the tower? Near the harbour. Thanks. Welcome. And what crosses it?",
-        ),
-        ("rewrite", "What crosses the river?"),
-    ],
-)
-def test_forms_of_a_query(form: Any, text: str) -> None:
-    assert query_text(CONVERSATION.context(3), form) == text
-
-
-def test_a_missing_rewrite_names_the_query() -> None:
-    with pytest.raises(UniConvError, match="query 'c_1' has no rewrite"):
-        query_text(CONVERSATION.context(1), "rewrite")
+def mean(result: dict[str, Any], measure: str, depth: str) -> float:
+    value: float = result["breakdowns"]["depth"][depth]["metrics"][measure]["mean"]
+    return value
 
 
 def test_bm25_over_a_corpus_writes_its_run_and_what_made_it(
@@ -124,18 +117,24 @@ def test_bm25_over_a_corpus_writes_its_run_and_what_made_it(
     assert read_qrels(out / "qrels.tsv") == {"c_1": {"tower": 1}, "c_3": {"bridge": 1}}
     assert result == json.loads((out / "result.json").read_text())
     assert result["queries"] == 2
-    assert result["metrics"]["mrr"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
-    assert result["by_depth"]["3"]["recall@5"] == 1.0
+    assert result["metrics"]["mrr"] == {"queries": 2, "mean": 1.0, "low": 1.0, "high": 1.0}
+    assert mean(result, "recall@5", "3") == 1.0
     assert result["inputs"]["corpus"] == {"path": str(corpus), "sha256": sha256(corpus)}
     assert result["config"]["query"] == "last"
     assert result["passages"] == 3
+    rows = [json.loads(line) for line in (out / "queries.jsonl").read_text().splitlines()]
+    assert [row["_id"] for row in rows] == ["c_1", "c_3"]
+    assert rows[0].keys() == {"_id", *result["metrics"]}
+    assert rows[0]["mrr"] == 1.0
+    assert read_groups(out) == {"depth": {"c_1": ("1",), "c_3": ("3",)}}
+    assert (out / "table.md").read_text().startswith("### Retrieval: bm25, last\n\n| | queries |")
 
 
 def test_dense_retrieval_reads_every_context_once(conversations: Path, tmp_path: Path) -> None:
     settings = RetrievalEvaluation(conversations, tmp_path / "out", index=tmp_path)
     result = run(settings, FakeIndex())
-    assert result["by_depth"]["1"]["mrr"] == 1.0
-    assert result["by_depth"]["3"]["mrr"] == 0.5
+    assert mean(result, "mrr", "1") == 1.0
+    assert mean(result, "mrr", "3") == 0.5
     assert result["metrics"]["mrr"]["mean"] == 0.75
     assert result["model"] == {"name": "fake", "fingerprint": "f00d"}
 
@@ -166,10 +165,69 @@ def test_other_judgements_choose_the_queries(conversations: Path, tmp_path: Path
         run(settings, FakeIndex())
 
 
-def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not both"):
-        RetrievalEvaluation(tmp_path, tmp_path)
-    with pytest.raises(ConfigError, match="dense retrieval needs an index"):
-        RetrievalEvaluation(tmp_path, tmp_path, corpus=tmp_path)
-    with pytest.raises(ConfigError, match="k must be"):
-        RetrievalEvaluation(tmp_path, tmp_path, index=tmp_path, k=0)
+def test_a_dense_query_is_one_question_where_asked_for(conversations: Path, tmp_path: Path) -> None:
+    fake = FakeModel()
+    settings = RetrievalEvaluation(conversations, tmp_path / "out", index=tmp_path, query="last")
+    run(settings, FakeIndex(), fake)
+    assert [one.turns for one in fake.read] == [
+        (Turn("Where is the tower?"),),
+        (Turn("And what crosses it?"),),
+    ]
+
+
+def test_only_what_is_searched_with_is_needed(conversations: Path, tmp_path: Path) -> None:
+    index = FakeIndex()
+    run(RetrievalEvaluation(conversations, tmp_path / "out", index=tmp_path), index)
+    assert not hasattr(index, "texts")
+    settings = RetrievalEvaluation(
+        conversations, tmp_path / "other", index=tmp_path, retriever="bm25", query="rewrite"
+    )
+    with pytest.raises(UniConvError, match="query 'c_1' has no rewrite"):
+        run(settings, index)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_file_is_evaluated_as_it_is(conversations: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.trec"
+    write_run(path, {"c_3": {"bread": 2.5, "bridge": 1.5}, "z_1": {"tower": 1.0}})
+    settings = RetrievalEvaluation(conversations, tmp_path / "out", run=path)
+    result = run(settings)
+    assert (mean(result, "mrr", "1"), mean(result, "mrr", "3")) == (0.0, 0.5)
+    assert result["inputs"]["run"] == {"path": str(path), "sha256": sha256(path)}
+    assert read_run(tmp_path / "out/run.trec") == {"c_3": {"bread": 2.5, "bridge": 1.5}}
+    write_run(path, {"z_1": {"tower": 1.0}})
+    with pytest.raises(
+        DataError, match=r"none of the queries, such as 'c_1'; its own are .* 'z_1'"
+    ):
+        run(settings)
+
+
+def test_gold_that_training_has_seen_is_told_apart(conversations: Path, tmp_path: Path) -> None:
+    train = tmp_path / "train.jsonl"
+    write_conversations(train, [Conversation("t", (Turn("q", "r", positives=("bridge",)),))])
+    settings = RetrievalEvaluation(conversations, tmp_path / "out", index=tmp_path, train=(train,))
+    result = run(settings, FakeIndex())
+    gold = result["breakdowns"]["gold"]
+    assert {group: entry["metrics"]["mrr"]["mean"] for group, entry in gold.items()} == {
+        "seen": 0.5,
+        "unseen": 1.0,
+    }
+    assert result["inputs"]["train 1"]["sha256"] == sha256(train)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "give an index, or a corpus"),
+        ({"index": Path("i"), "corpus": Path("c")}, "give an index, or a corpus"),
+        ({"corpus": Path("c")}, "dense retrieval needs an index"),
+        ({"index": Path("i"), "k": 0}, "k must be"),
+        ({"index": Path("i"), "retriever": "hybrid", "query": "last"}, "hybrid retrieval takes"),
+        ({"run": Path("r"), "index": Path("i")}, "evaluated as it is"),
+        ({"encoder": "e", "corpus": Path("c")}, "an encoder needs an index"),
+        ({"encoder": "e", "index": Path("i"), "retriever": "bm25"}, "neither bm25 nor"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        RetrievalEvaluation(Path("dev.jsonl"), Path("out"), **options)

@@ -1,70 +1,162 @@
-"""Values by query, summed up: means with bootstrap intervals, and means by the turn's depth."""
+"""Values by query, summed up: means with bootstrap intervals, over all queries and by group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from uniconv.evaluation.breakdowns import Groups
+
 Values = Mapping[str, Mapping[str, float]]
-"""Query id to measure to value; every query has the same measures."""
+"""Query id to measure to value; a query lacks the measures that say nothing of it."""
+Floats = npt.NDArray[np.float64]
 
 
-def summarise(values: Values, depths: Mapping[str, int], seed: int = 0) -> dict[str, Any]:
-    """Means over all queries with 95 % intervals, and means by depth (1 is a first question).
+def summarise(values: Values, groups: Groups | None = None, seed: int = 0) -> dict[str, Any]:
+    """Means with 95 % intervals over all queries, and in each group of the breakdowns.
 
     Args:
         values: Of at least one query.
 
     Returns:
-        ``queries``, ``metrics`` (measure to ``mean``, ``low``, ``high``) and ``by_depth`` (depth
-        to ``queries`` and means).
+        ``queries``, ``metrics`` (measure to ``queries``, ``mean``, ``low``, ``high``) and
+        ``breakdowns`` (name to group to ``queries`` and ``metrics``). A measure's ``queries`` are
+        those that have it.
     """
-    names = list(next(iter(values.values())))
-    matrix = np.array([[row[name] for name in names] for row in values.values()], dtype=np.float64)
-    low, high = bootstrap_interval(matrix, seed=seed)
-    by_depth = {}
-    of_row = np.array([depths[query] for query in values])
-    for depth in np.unique(of_row):
-        rows = matrix[of_row == depth]
-        means = dict(zip(names, rows.mean(axis=0).tolist(), strict=True))
-        by_depth[str(depth)] = {"queries": len(rows), **means}
+    breakdowns = {}
+    for name, of in (groups or {}).items():
+        members: dict[str, dict[str, Mapping[str, float]]] = {}
+        for query, row in values.items():
+            for group in of.get(query, ()):
+                members.setdefault(group, {})[query] = row
+        if members:
+            ordered = sorted(members, key=_order)
+            breakdowns[name] = {group: _describe(members[group], seed) for group in ordered}
+    return {**_describe(values, seed), "breakdowns": breakdowns}
+
+
+def _order(group: str) -> tuple[float, str]:
+    """Numbers by size, before words."""
+    return (float(group) if group.isdecimal() else np.inf, group)
+
+
+def _describe(values: Values, seed: int) -> dict[str, Any]:
+    names, matrix = matrix_of(values)
+    low, high = bootstrap_interval(matrix, conversations_of(values), seed=seed)
+    counts = np.isfinite(matrix).sum(axis=0)
+    means = np.nansum(matrix, axis=0) / counts
     return {
         "queries": len(matrix),
         "metrics": {
-            name: {"mean": float(mean), "low": float(low[column]), "high": float(high[column])}
-            for column, (name, mean) in enumerate(zip(names, matrix.mean(axis=0), strict=True))
+            name: {
+                "queries": int(counts[column]),
+                "mean": float(means[column]),
+                "low": float(low[column]),
+                "high": float(high[column]),
+            }
+            for column, name in enumerate(names)
         },
-        "by_depth": by_depth,
     }
 
 
+def matrix_of(values: Values) -> tuple[list[str], Floats]:
+    """The measures in the order they are met, and float64 [queries, measures], NaN for absent."""
+    names = list(dict.fromkeys(name for row in values.values() for name in row))
+    rows = [[row.get(name, np.nan) for name in names] for row in values.values()]
+    return names, np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+
+
+def conversations_of(queries: Iterable[str]) -> list[str]:
+    """The conversation of each query id ``conversation_turn``."""
+    return [query.rpartition("_")[0] or query for query in queries]
+
+
+def cluster_sums(values: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats]:
+    """Sums and numbers of the values of each cluster, float64 [clusters, measures]; NaN is none."""
+    _, number = np.unique(np.array(clusters), return_inverse=True)
+    sums = np.zeros((int(number.max()) + 1, values.shape[1]))
+    counts = np.zeros_like(sums)
+    np.add.at(sums, number, np.nan_to_num(values))
+    np.add.at(counts, number, np.isfinite(values))
+    return sums, counts
+
+
 def bootstrap_interval(
-    values: np.ndarray, *, seed: int = 0, samples: int = 1000, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
+    values: Floats,
+    clusters: Sequence[str],
+    *,
+    seed: int = 0,
+    samples: int = 1000,
+    level: float = 0.95,
+) -> tuple[Floats, Floats]:
     """Ends of the percentile bootstrap interval of the mean over rows (Efron 1979).
 
+    Whole clusters are drawn, with all their rows: the turns of a conversation depend on each other,
+    and drawn one by one they would make intervals too narrow (Field and Welsh 2007).
+
     Args:
-        values: float64 [queries, measures], at least one query.
+        values: float64 [queries, measures], at least one query; NaN where there is no value.
+        clusters: The cluster, such as the conversation, of each row.
     """
+    sums, counts = cluster_sums(values, clusters)
     random = np.random.default_rng(seed)
-    means = np.stack(
-        [values[random.integers(0, len(values), len(values))].mean(axis=0) for _ in range(samples)]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    means = np.empty((samples, values.shape[1]))
+    for sample in range(samples):
+        drawn = random.integers(0, len(sums), len(sums))
+        times = np.bincount(drawn, minlength=len(sums))
+        with np.errstate(invalid="ignore"):  # 0 / 0 where none that was drawn has a value
+            means[sample] = (times @ sums) / (times @ counts)
+    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
+def rows_of(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Labels and entries of a summary: all queries, then the groups as ``breakdown: group``."""
+    yield "all", summary
+    for name, groups in summary["breakdowns"].items():
+        for group, entry in groups.items():
+            yield f"{name}: {group}", entry
+
+
 def print_summary(title: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """The summary as a table: all queries first, then each depth."""
+    """The means as a table: all queries first, then each group of each breakdown."""
     names = list(summary["metrics"])
-    table = Table("turn", "queries", *names, title=title)
-    means = {name: value["mean"] for name, value in summary["metrics"].items()}
-    rows = {"all": {"queries": summary["queries"], **means}, **summary["by_depth"]}
-    for depth, row in rows.items():
-        cells = [f"{row[name]:.3f}" for name in names]
-        table.add_row(depth, str(row["queries"]), *cells, end_section=depth == "all")
+    table = Table("", "queries", *names, title=title)
+    last = ""
+    for label, entry in rows_of(summary):
+        if label.partition(": ")[0] != last:
+            table.add_section()
+        last = label.partition(": ")[0]
+        means = [entry["metrics"].get(name) for name in names]
+        cells = ["" if one is None else f"{one['mean']:.3f}" for one in means]
+        table.add_row(label, str(entry["queries"]), *cells)
     (console or Console()).print(table)
+
+
+def markdown(title: str, summary: Mapping[str, Any]) -> str:
+    """The summary as a Markdown table, with intervals."""
+    names = list(summary["metrics"])
+    lines = [
+        f"### {title}",
+        "",
+        f"| | queries | {' | '.join(names)} |",
+        f"|---|---|{'---|' * len(names)}",
+    ]
+    for label, entry in rows_of(summary):
+        cells = [cell(entry["metrics"].get(name), entry["queries"]) for name in names]
+        escaped = label.replace("|", "\\|")
+        lines.append(f"| {escaped} | {entry['queries']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(metric: Mapping[str, Any] | None, queries: int) -> str:
+    """``0.630 (0.590 to 0.670)``, and the number of queries where not all have the measure."""
+    if metric is None:
+        return ""
+    text = f"{metric['mean']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
+    return text if metric["queries"] == queries else f"{text}, n={metric['queries']}"
