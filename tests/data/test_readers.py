@@ -120,18 +120,33 @@ def test_inscit_takes_the_response_that_was_gone_on_from(tmp_path: Path) -> None
         {
             "context": ["what is bread?", "rye", "and the crust?"],
             "prevEvidence": [],
-            "labels": [inscit_label("It browns.", ("Bread:1", "a"))],
+            "labels": [
+                {
+                    **inscit_label("It browns.", ("Bread:1", "a")),
+                    "responseType": "noAnswerButRelevantInfo",
+                }
+            ],
         },
     ]
-    put(tmp_path / "in/dev.json", {"food_1": {"seedArticle": {}, "turns": turns}})
+    put(tmp_path / "in/dev.json", {"food_1": {"seedArticle": {"topic": "food"}, "turns": turns}})
     out = tmp_path / "out"
     convert("inscit", tmp_path / "in", out)
     assert list(read_conversations(out / "dev.jsonl")) == [
         Conversation(
             "food_1",
             (
-                Turn("what is bread?", "rye", positives=("inscit:Bread:1", "inscit:Bread:2")),
-                Turn("and the crust?", "It browns.", positives=("inscit:Bread:1",)),
+                Turn(
+                    "what is bread?",
+                    "rye",
+                    positives=("inscit:Bread:1", "inscit:Bread:2"),
+                    attributes={"answerability": "answerable", "topic": "food"},
+                ),
+                Turn(
+                    "and the crust?",
+                    "It browns.",
+                    positives=("inscit:Bread:1",),
+                    attributes={"answerability": "partial", "topic": "food"},
+                ),
             ),
         )
     ]

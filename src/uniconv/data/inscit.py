@@ -7,14 +7,21 @@ that the conversation went on from; all are its references. Passage ids are INSC
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from uniconv.data.dataset import DataSet, find, keep_known
 from uniconv.data.lines import read_object
 from uniconv.data.records import Record
-from uniconv.types import Conversation, Passage, Turn
+from uniconv.types import UNANSWERABLE, Conversation, Passage, Turn
 
 SPLIT = "dev"
+_ANSWERABILITY = {
+    "directAnswer": "answerable",
+    "noAnswerButRelevantInfo": "partial",
+    "noAnswerNoRelevantInfo": UNANSWERABLE,
+}
+"""The word for a turn that has a response of this type, and none of the types before it."""
 
 
 def read(source: Path, corpus: Path | None = None) -> DataSet:
@@ -24,12 +31,15 @@ def read(source: Path, corpus: Path | None = None) -> DataSet:
     references: dict[str, list[str]] = {}
     conversations = []
     for id, record in read_object(path).items():
+        seed = record.record("seedArticle") if record.has("seedArticle") else None
+        topic = seed.optional_text("topic") if seed else None
         turns = []
         rows = record.records("turns")
         for number, row in enumerate(rows):
             after = rows[number + 1] if number + 1 < len(rows) else None
             turn, responses, evidence = _turn(row, after)
-            turns.append(turn)
+            named = {**turn.attributes, **({"topic": topic} if topic else {})}
+            turns.append(replace(turn, attributes=named))
             passages |= {passage.id: passage for passage in evidence}
             references[f"{id}_{number + 1}"] = responses
         if not turns:
@@ -58,7 +68,11 @@ def _turn(row: Record, after: Record | None) -> tuple[Turn, list[str], list[Pass
             raise after.error("context", "does not go on from the turn before it")
         response = said[len(context)]
     positives = tuple(dict.fromkeys(passage.id for passage in evidence))
-    return Turn(context[-1], response, positives=positives), responses, evidence
+    kinds = {label.optional_text("responseType") for label in labels}
+    known = next((word for kind, word in _ANSWERABILITY.items() if kind in kinds), None)
+    attributes = {"answerability": known} if known else {}
+    turn = Turn(context[-1], response, positives=positives, attributes=attributes)
+    return turn, responses, evidence
 
 
 def _passage(item: Record) -> Passage:
