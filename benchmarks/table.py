@@ -38,8 +38,13 @@ def table(results: list[tuple[str, dict[str, Any]]], metrics: tuple[str, ...]) -
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    paths = sorted(folder.glob("*/result.json"))
-    results = [(path.parent.name, json.loads(path.read_text("utf-8"))) for path in paths]
+    paths = sorted([*folder.glob("*/result.json"), *folder.glob("*/*/result.json")])
+    read = {path: json.loads(path.read_text("utf-8")) for path in paths}
+    results = [
+        (str(path.parent.relative_to(folder)), result)
+        for path, result in read.items()
+        if "metrics" in result  # the parts of responses have folders of their own
+    ]
     print(table(results, RETRIEVAL), table(results, RESPONSES), sep="\n\n")
 
 

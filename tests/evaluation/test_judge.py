@@ -24,7 +24,7 @@ TOWER = Passage("tower", "It was built in 1893.", "Tower")
 
 
 def question(id: str) -> Question:
-    return Question(id, Conversation(id, (Turn(f"When, {id}?"),)), ("In 1893.",), (), 1, None)
+    return Question(id, Conversation(id, (Turn(f"When, {id}?"),)), ("In 1893.",), (), None)
 
 
 QUESTIONS = [question("a"), question("b")]

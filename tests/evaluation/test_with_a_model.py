@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from chat_server import Reply, chat_server
 from rich.console import Console
 
 from tiny import tiny_uniconv
@@ -14,8 +17,10 @@ from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
 from uniconv.data.runs import ranked, read_run
 from uniconv.errors import IndexFolderError
-from uniconv.evaluation.response import ResponseEvaluation, evaluate_responses
-from uniconv.evaluation.retrieval import RetrievalEvaluation, evaluate_retrieval
+from uniconv.evaluation.response import evaluate_responses
+from uniconv.evaluation.response_settings import ResponseEvaluation
+from uniconv.evaluation.retrieval import evaluate_retrieval
+from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
@@ -87,7 +92,8 @@ def test_dense_scores_are_dot_products(folder: Path, model: UniConv, tmp_path: P
         order = [PASSAGES[column].id for column in np.argsort(-scores[row])]
         assert [id for id, _ in ranked(run[f"c_{turn}"])] == order
     first = 1 / (1 + [id for id, _ in ranked(run["c_1"])].index("p0"))
-    assert result["by_depth"]["1"]["mrr"] == pytest.approx(first)
+    first_turns = result["breakdowns"]["depth"]["1"]["metrics"]
+    assert first_turns["mrr"]["mean"] == pytest.approx(first)
 
 
 def test_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -97,21 +103,94 @@ def test_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_relevant_passages_change_the_responses(
+def test_passages_and_history_change_the_responses(
     folder: Path, model: UniConv, tmp_path: Path
 ) -> None:
+    settings = ResponseEvaluation(
+        folder / "dev.jsonl",
+        tmp_path,
+        passages=("none", "retrieved", "relevant", "irrelevant"),
+        history=(0, "all"),
+        index=folder / "index",
+        read=1,
+        max_new_tokens=8,
+    )
+    result = evaluate_responses(settings, model=model, console=quiet())
     texts = {}
-    for passages in ("none", "relevant"):
-        out = tmp_path / passages
+    for part, summary in result["parts"].items():
+        assert summary["queries"] == 2
+        rows = [json.loads(line) for line in (tmp_path / part / "predictions.jsonl").open()]
+        texts[part] = tuple(row["prediction"] for row in rows)
+        for row in rows:
+            relevant = [passage["relevant"] for passage in row["passages"]]
+            if part.startswith("relevant"):
+                assert relevant == [True]
+            if part.startswith("irrelevant"):
+                assert relevant == [False]
+    assert len(texts) == 8
+    assert len({texts[part] for part in ("none", "relevant", "irrelevant")}) == 3
+    for part in ("none", "relevant"):  # the first turn has no history, the second one has
+        assert texts[part][0] == texts[f"{part}-history-0"][0]
+        assert texts[part][1] != texts[f"{part}-history-0"][1]
+
+
+def test_another_generator_reads_what_the_index_s_model_retrieved(
+    folder: Path, model: UniConv, tmp_path: Path
+) -> None:
+    other = tiny_uniconv("qwen3", seed=1)
+    other.save_pretrained(tmp_path / "other")
+    search = ConversationalSearch(model, Index.open(folder / "index"))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with chat_server(lambda *_: Reply("Near the harbour [1].")) as server:
+        for name, options in (
+            ("own", {}),
+            ("other", {"generator": str(tmp_path / "other")}),
+            ("extractive", {"generator": "extractive"}),
+            ("server", {"generator": server.url, "generator_model": "big"}),
+        ):
+            settings = ResponseEvaluation(
+                folder / "dev.jsonl",
+                tmp_path / name,
+                index=folder / "index",
+                max_new_tokens=8,
+                **options,  # type: ignore[arg-type]
+            )
+            result = evaluate_responses(settings, search=search, console=quiet())
+            lines = (tmp_path / name / "retrieved" / "predictions.jsonl").open()
+            rows[name] = [json.loads(line) for line in lines]
+            if name == "server":
+                assert result["parts"]["retrieved"]["tokens"] == {"prompt": 14, "completion": 6}
+    read = {name: [row["passages"] for row in made] for name, made in rows.items()}
+    assert read["own"] == read["other"] == read["server"]
+    assert read["extractive"] == [passages[:1] for passages in read["own"]]
+    assert rows["own"][0]["prediction"] != rows["other"][0]["prediction"]
+    first = rows["extractive"][0]
+    assert first["prediction"] == f"{first['passages'][0]['text']} [1]"
+    assert [row["prediction"] for row in rows["server"]] == ["Near the harbour [1]."] * 2
+    assert [row["confidence"] is None for row in (rows["own"][0], rows["server"][0])] == [
+        False,
+        True,
+    ]
+
+
+def test_a_judge_grades_every_part(folder: Path, model: UniConv, tmp_path: Path) -> None:
+    def answer(number: int, body: dict[str, Any]) -> Reply:
+        return Reply(json.dumps({"score": 2 if number < 2 else 4, "reason": "Because."}))
+
+    with chat_server(answer) as server:
         settings = ResponseEvaluation(
             folder / "dev.jsonl",
-            out,
-            passages=passages,  # type: ignore[arg-type]
+            tmp_path,
+            passages=("none", "relevant"),
             corpus=folder / "corpus.jsonl",
             model="tiny",
             max_new_tokens=8,
+            judge=server.url,
+            judge_model="strict",
         )
         result = evaluate_responses(settings, model=model, console=quiet())
-        assert result["queries"] == 2
-        texts[passages] = (out / "predictions.jsonl").read_text()
-    assert texts["none"] != texts["relevant"]
+        assert result["parts"]["none"]["metrics"]["judge"]["mean"] == 2
+        assert result["parts"]["relevant"]["metrics"]["judge"]["mean"] == 4
+        assert result["parts"]["none"]["judge"]["failures"] == 0
+        evaluate_responses(settings, model=model, console=quiet())
+        assert len(server.requests) == 4

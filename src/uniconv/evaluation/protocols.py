@@ -46,15 +46,14 @@ class Question:
     """A turn to respond to.
 
     ``references`` are all reference responses as the data set has them, repetitions included.
-    ``depth`` counts turns from 1. ``answerable`` is what the attribute ``answerability`` says; a
-    turn without it is answerable if it has positives, and nothing is known (None) otherwise.
+    ``answerable`` is what the attribute ``answerability`` says; a turn without it is answerable if
+    it has positives, and nothing is known (None) otherwise.
     """
 
     id: str
     context: Conversation
     references: tuple[str, ...]
     positives: tuple[str, ...]
-    depth: int
     answerable: bool | None
 
     def relevance(self, passage: Passage) -> bool | None:
@@ -90,7 +89,7 @@ def questions_of(
             if answers and (turn.positives or not judged):
                 context = one.context(number)
                 known = _answerable(turn)
-                questions.append(Question(id, context, answers, turn.positives, number, known))
+                questions.append(Question(id, context, answers, turn.positives, known))
     if not questions:
         kind = "response and positives" if judged else "response"
         raise DataError(conversations, None, f"has no turn with a {kind}")

@@ -1,270 +1,239 @@
-"""How close a model's responses come to the reference responses of conversations.
+"""How good a model's responses are: with which passages, with how much history, resting on what.
 
     evaluate_responses(ResponseEvaluation(Path("dev.jsonl"), Path("out"), index=Path("wiki")))
 
-writes ``predictions.jsonl`` turn by turn, goes on where it stopped, and ends with ``result.json``.
+Each kind of passages with each length of history is a part with a folder of its own
+(``out/retrieved``, ``out/none-history-1``): ``predictions.jsonl``, which an interrupted evaluation
+goes on with, ``queries.jsonl``, ``result.json`` and ``table.md``. ``out`` itself holds a
+``result.json`` and a ``table.md`` of all parts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from uniconv.citations import without_marks
 from uniconv.config.strict import unstructure
-from uniconv.data.beir import read_corpus
-from uniconv.data.conversations import read_conversations
-from uniconv.data.lines import read_jsonl, read_object
-from uniconv.data.records import Record
-from uniconv.errors import ConfigError, DataError, UniConvError
-from uniconv.evaluation.response_metrics import response_metrics
-from uniconv.evaluation.summary import print_summary, summarise
+from uniconv.data.lines import write_jsonl, write_lines
+from uniconv.evaluation.breakdowns import Groups, groups_of, write_groups
+from uniconv.evaluation.chat_api import ChatClient
+from uniconv.evaluation.collection import Draw
+from uniconv.evaluation.predictions import (
+    PREDICTIONS,
+    Prediction,
+    append_rows,
+    check_same,
+    prediction_row,
+    read_predictions,
+)
+from uniconv.evaluation.protocols import Part, Question, parts_of, questions_of
+from uniconv.evaluation.responders import Opened, Search
+from uniconv.evaluation.response_metrics import corpus_bleu
+from uniconv.evaluation.response_scores import (
+    Partial,
+    markdown_of_parts,
+    print_parts,
+    summarise_parts,
+    turn_measures,
+    without_vain_abstention,
+)
+from uniconv.evaluation.response_settings import ResponseEvaluation
+from uniconv.evaluation.summary import markdown
 from uniconv.files import checksums, provenance, write_json
-from uniconv.types import Answer, Conversation, Passage
 
-if TYPE_CHECKING:
-    from uniconv.model import UniConv
-
-# What a prediction depends on: the rest may change when an evaluation is gone on with.
-_DECIDING = ("passages", "index", "corpus", "model", "retriever", "read", "max_new_tokens")
-
-
-class Search(Protocol):
-    """What answers a conversation from an index, as ConversationalSearch does."""
-
-    def ask(self, conversation: Conversation) -> Answer:
-        """The answer to the conversation's open question."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseEvaluation:
-    """What is evaluated: the response to every turn that has a reference."""
-
-    conversations: Path
-    """Conversations as JSONL."""
-    out: Path
-    """The folder for predictions and the result."""
-    passages: Literal["retrieved", "relevant", "none"] = "retrieved"
-    """retrieved: the whole search; relevant: the turn's positives (an upper bound, for turns that
-    have any); none: the model alone."""
-    index: Path | None = None
-    """An index folder, for retrieved passages."""
-    corpus: Path | None = None
-    """A corpus.jsonl with the relevant passages."""
-    model: str | None = None
-    """The model; the index's own where there is an index."""
-    retriever: Literal["hybrid", "dense", "bm25"] = "hybrid"
-    """How passages are retrieved."""
-    read: int = 3
-    """How many passages the model reads at most."""
-    references: Path | None = None
-    """Further reference responses by query id, as data sets with several have them."""
-    judged: bool = False
-    """Only turns with positives, so that the three kinds of passages can be compared."""
-    max_new_tokens: int = 128
-    """The longest response."""
-    limit: int | None = None
-    """Only so many turns, the first ones."""
-    seed: int = 0
-    """Of the bootstrap intervals."""
-
-    def __post_init__(self) -> None:
-        if self.passages == "retrieved" and self.index is None:
-            raise ConfigError("retrieved passages need an index")
-        if self.passages == "relevant" and self.corpus is None:
-            raise ConfigError("relevant passages need the corpus that holds them")
-        if self.passages != "retrieved" and self.model is None:
-            raise ConfigError("give the model that is to respond")
-        if self.read < 1 or self.max_new_tokens < 1:
-            raise ConfigError("read and max_new_tokens must be 1 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A turn to respond to: its context, references and relevant passages' ids."""
-
-    id: str
-    context: Conversation
-    references: tuple[str, ...]
-    positives: tuple[str, ...]
+Inputs = Mapping[str, Mapping[str, str]]
 
 
 def evaluate_responses(
     settings: ResponseEvaluation,
     *,
     search: Search | None = None,
-    model: UniConv | None = None,
+    model: Any = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Runs the evaluation or goes on with it; ``search`` and ``model`` may be open already.
+    """Runs the parts of an evaluation or goes on with them.
+
+    ``search`` and the UniConv ``model`` (that responds, if not the search's) may be open already.
 
     Returns:
-        The contents of ``result.json``: ``queries``, ``metrics``, ``by_depth`` (see
-        :func:`uniconv.evaluation.summary.summarise`), ``config`` and what produced it.
+        The contents of ``out/result.json``: ``parts`` (see
+        :func:`uniconv.evaluation.summary.summarise`), ``shared`` (the same over
+        the turns that all parts have, where they differ), ``config`` and what produced it.
 
     Raises:
-        UniConvError: an input is missing or malformed, or the folder holds predictions that were
-            made with other settings.
+        UniConvError: an input is missing or malformed, a folder holds predictions that were made
+            with other settings or by another model, or a server fails for good.
     """
     console = console or Console()
-    questions = questions_of(settings)
+    if settings.bertscore is not None:
+        from uniconv.evaluation.bertscore import check_installed
+
+        check_installed()
+    questions = questions_of(
+        settings.conversations, settings.references, judged=settings.judged, limit=settings.limit
+    )
     inputs = checksums(
         conversations=settings.conversations,
         references=settings.references,
         corpus=settings.corpus,
     )
-    settings.out.mkdir(parents=True, exist_ok=True)
-    _check_same(settings, inputs)
-    predictions = settings.out / "predictions.jsonl"
-    done = _resume(predictions)
+    groups = groups_of({question.id: question.context for question in questions})
+    opened = Opened(settings, inputs, search, model)
+    measured: dict[str, Partial] = {}
+    summaries: dict[str, Any] = {}
+    for part in parts_of(settings.passages, settings.history):
+        asked = opened.questions(part, questions)
+        made_with = _respond(part, asked, settings, opened, inputs, console)
+        values, about = _measure(part, asked, settings, opened, console)
+        about |= {"part": part.name, "made_with": made_with}
+        measured[part.name] = values
+        summaries[part.name] = _write_part(part, values, groups, settings, inputs, about)
+    return _write_all(settings, measured, groups, summaries, inputs, console)
+
+
+def _respond(
+    part: Part,
+    questions: Sequence[Question],
+    settings: ResponseEvaluation,
+    opened: Opened,
+    inputs: Inputs,
+    console: Console,
+) -> dict[str, Any]:
+    """Responds to what is left of a part; gives all that its predictions depend on."""
+    folder = settings.out / part.name
+    folder.mkdir(parents=True, exist_ok=True)
+    deciding = {
+        "passages": part.passages,
+        "history": part.history,
+        "read": settings.read,
+        "max_new_tokens": settings.max_new_tokens,
+        "conversations": inputs["conversations"]["sha256"],
+        **opened.deciding(part),
+    }
+    check_same(folder, deciding)
+    done = read_predictions(folder)
     left = [question for question in questions if question.id not in done]
     if left:
-        responder = _Responder(settings, left, search, model)
-        with predictions.open("a", encoding="utf-8") as file:
-            for question in track(left, "Responding", console=console, transient=True):
-                text, passages = responder.respond(question)
-                row = {"_id": question.id, "prediction": text, "passages": passages}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                done[question.id] = text
+        respond = opened.responder(part, left)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for one in track(left, f"Responding, {part.name}", console=console, transient=True):
+                yield prediction_row(one, respond(one))
+
+        append_rows(folder / PREDICTIONS, rows())
+    return deciding
+
+
+def _measure(
+    part: Part,
+    questions: Sequence[Question],
+    settings: ResponseEvaluation,
+    opened: Opened,
+    console: Console,
+) -> tuple[Partial, dict[str, Any]]:
+    """The measures by turn, and what is told of the part beside their means."""
+    folder = settings.out / part.name
+    made = read_predictions(folder)
+    predictions = {question.id: made[question.id] for question in questions}
+    random = _random_passages(questions, predictions, settings, opened)
     values = {
-        question.id: response_metrics(without_marks(done[question.id]), question.references)
-        for question in questions
+        one.id: turn_measures(
+            one,
+            predictions[one.id],
+            random.get(one.id, ()),
+            scoring=settings.scoring,
+            support=settings.support,
+        )
+        for one in questions
     }
-    depths = {question.id: len(question.context.turns) for question in questions}
-    summary = summarise(values, depths, settings.seed)
-    result = {**summary, **provenance(config=unstructure(settings), inputs=inputs)}
+    texts = [without_marks(predictions[one.id].text) for one in questions]
+    references = [one.references for one in questions]
+    about: dict[str, Any] = {"sacrebleu": corpus_bleu(texts, references)}
+    tokens = [one.tokens for one in predictions.values() if one.tokens]
+    if tokens:
+        about["tokens"] = {kind: sum(row.get(kind, 0) for row in tokens) for kind in tokens[0]}
+    if settings.bertscore is not None:
+        from uniconv.evaluation.bertscore import bert_scores
+
+        scores, about["bertscore"] = bert_scores(texts, references, settings.bertscore)
+        for one, score in zip(questions, scores, strict=True):
+            values[one.id]["bertscore"] = score
+    if settings.judge is not None and settings.judge_model is not None:
+        from uniconv.evaluation.judge import judge
+
+        client = ChatClient(
+            settings.judge,
+            settings.judge_model,
+            timeout=settings.timeout,
+            retries=settings.retries,
+        )
+        grades, about["judge"] = judge(folder, questions, predictions, client, console)
+        for id, grade in grades.items():
+            values[id]["judge"] = float(grade)
+    return without_vain_abstention(values), about
+
+
+def _random_passages(
+    questions: Sequence[Question],
+    predictions: Mapping[str, Prediction],
+    settings: ResponseEvaluation,
+    opened: Opened,
+) -> Mapping[str, Sequence[Any]]:
+    """As many passages as were read for each turn, neither read nor relevant."""
+    draws = {
+        one.id: Draw(len(read), {*one.positives, *(passage.id for passage in read)})
+        for one in questions
+        if (read := predictions[one.id].read)
+    }
+    # Not the draw of the irrelevant passages, which were read.
+    return opened.collection.draw(draws, settings.seed + 1) if draws else {}
+
+
+def _write_part(
+    part: Part,
+    values: Partial,
+    groups: Groups,
+    settings: ResponseEvaluation,
+    inputs: Inputs,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    folder = settings.out / part.name
+    summary = summarise_parts({part.name: values}, groups, settings.seed)[part.name]
+    write_jsonl(folder / "queries.jsonl", ({"_id": id, **row} for id, row in values.items()))
+    write_groups(folder, values, groups)
+    write_lines(folder / "table.md", [markdown(f"Responses, {part.name}", summary)])
+    origin = provenance(config=unstructure(settings), inputs=inputs)
+    write_json(folder / "result.json", {**summary, **about, **origin})
+    return {**summary, **about}
+
+
+def _write_all(
+    settings: ResponseEvaluation,
+    measured: Mapping[str, Partial],
+    groups: Groups,
+    summaries: Mapping[str, Any],
+    inputs: Inputs,
+    console: Console,
+) -> dict[str, Any]:
+    """The table and the result of all parts; also over the turns that all of them have."""
+    result: dict[str, Any] = {"parts": dict(summaries)}
+    shown, title = summaries, "Responses"
+    tables = [markdown_of_parts(title, summaries)]
+    shared = set[str].intersection(*(set(values) for values in measured.values()))
+    if shared and any(len(values) > len(shared) for values in measured.values()):
+        common = {
+            part: {id: row for id, row in values.items() if id in shared}
+            for part, values in measured.items()
+        }
+        shown = result["shared"] = summarise_parts(common, groups, settings.seed)
+        title = f"Responses, the {len(shared)} turns that all parts have"
+        tables.append(markdown_of_parts(title, shown))
+    result |= provenance(config=unstructure(settings), inputs=inputs)
+    write_lines(settings.out / "table.md", tables)
     write_json(settings.out / "result.json", result)
-    print_summary(f"Responses, {settings.passages} passages", summary, console)
+    print_parts(title, shown, console)
     return result
-
-
-def questions_of(settings: ResponseEvaluation) -> list[Question]:
-    """The turns that are evaluated.
-
-    Raises:
-        DataError: there are none, or a file is malformed.
-    """
-    further = {} if settings.references is None else _read_references(settings.references)
-    judged = settings.judged or settings.passages == "relevant"
-    questions = []
-    for one in read_conversations(settings.conversations):
-        for number, turn in enumerate(one.turns, start=1):
-            id = one.query_id(number)
-            own = (turn.response,) if turn.response else ()
-            references = tuple(dict.fromkeys((*own, *further.get(id, ()))))
-            if references and (turn.positives or not judged):
-                questions.append(Question(id, one.context(number), references, turn.positives))
-    if not questions:
-        kind = "response and positives" if judged else "response"
-        raise DataError(settings.conversations, None, f"has no turn with a {kind}")
-    return questions[: settings.limit]
-
-
-def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
-    def parse(record: Record) -> tuple[str, tuple[str, ...]]:
-        return record.identifier("_id"), record.texts("references")
-
-    return dict(read_jsonl(path, parse, unique="_id"))
-
-
-def _check_same(settings: ResponseEvaluation, inputs: Mapping[str, Any]) -> None:
-    """Predictions made with other settings must not be gone on with."""
-    now = {name: value for name, value in unstructure(settings).items() if name in _DECIDING}
-    now["conversations"] = inputs["conversations"]["sha256"]
-    path = settings.out / "settings.json"
-    if not path.exists() and not (settings.out / "predictions.jsonl").exists():
-        write_json(path, now)
-        return
-    before = read_object(path).fields
-    changed = [name for name in now if now[name] != before.get(name)]
-    if changed:
-        raise UniConvError(
-            f"{settings.out}: holds predictions made with other {' and '.join(changed)}; choose "
-            "another folder or delete it"
-        )
-
-
-def _resume(path: Path) -> dict[str, str]:
-    """Predictions so far by query id. A line cut off by an interruption is removed."""
-    if not path.exists():
-        return {}
-    whole = path.read_bytes()
-    kept = whole[: whole.rfind(b"\n") + 1]
-    if len(kept) < len(whole):
-        with path.open("r+b") as file:
-            file.truncate(len(kept))
-
-    def parse(record: Record) -> tuple[str, str]:
-        return record.identifier("_id"), record.text("prediction")
-
-    return dict(read_jsonl(path, parse, unique="_id"))
-
-
-class _Responder:
-    """Responds to questions with the passages that the settings ask for."""
-
-    def __init__(
-        self,
-        settings: ResponseEvaluation,
-        questions: Sequence[Question],
-        search: Search | None,
-        model: UniConv | None,
-    ) -> None:
-        self._settings = settings
-        self._relevant: dict[str, Passage] = {}
-        if settings.passages == "retrieved":
-            self._search = search or _open_search(settings)
-            return
-        if settings.passages == "relevant":
-            needed = {id for question in questions for id in question.positives}
-            corpus = cast(Path, settings.corpus)
-            self._relevant = {one.id: one for one in read_corpus(corpus) if one.id in needed}
-            missing = sorted(needed - self._relevant.keys())
-            if missing:
-                problem = f"lacks {len(missing)} relevant passages, such as '{missing[0]}'"
-                raise DataError(corpus, None, problem)
-        self._model = model or _open_model(cast(str, settings.model))
-
-    def respond(self, question: Question) -> tuple[str, list[str]]:
-        """The response and the ids of the passages that were read."""
-        if self._settings.passages == "retrieved":
-            answer = self._search.ask(question.context)
-            read = answer.passages[: self._settings.read] if answer.found else ()
-            return answer.text, [scored.passage.id for scored in read]
-        passages = [self._relevant[id] for id in question.positives] if self._relevant else []
-        passages = passages[: self._settings.read]
-        pieces: Iterator[str] = self._model.generate(
-            question.context, passages, max_new_tokens=self._settings.max_new_tokens
-        )
-        return "".join(pieces).strip(), [passage.id for passage in passages]
-
-
-def _open_model(source: str) -> UniConv:
-    from uniconv.model import UniConv
-
-    return UniConv.from_pretrained(source)
-
-
-def _open_search(settings: ResponseEvaluation) -> Search:
-    from uniconv.retrieval.index import Index
-    from uniconv.search import ConversationalSearch, SearchSettings
-
-    index = Index.open(cast(Path, settings.index))
-    return ConversationalSearch(
-        _open_model(settings.model or index.model_name),
-        index,
-        SearchSettings(
-            retriever=settings.retriever,
-            retrieve=max(10, settings.read),
-            read=settings.read,
-            max_new_tokens=settings.max_new_tokens,
-        ),
-    )
