@@ -187,7 +187,7 @@ def test_one_result_of_a_kind(tmp_path: Path, config: dict[str, str], retrieval:
     second = write_retrieval(tmp_path / "bm25", config, RUN)
     with pytest.raises(ConfigError, match="both retrieval results"):
         inspect(tmp_path, retrieval, second)
-    with pytest.raises(ConfigError, match="name the folder of a result"):
+    with pytest.raises(UniConvError, match="name the folder of at least one result"):
         inspect(tmp_path)
     with pytest.raises(ConfigError, match="not both"):
         inspect(tmp_path, retrieval, corpus=Path("a"), index=Path("b"))

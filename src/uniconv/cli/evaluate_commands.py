@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tyro.conf import Positional
-from pathlib import Path
-
-from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from uniconv.evaluation.inspect_settings import InspectSettings

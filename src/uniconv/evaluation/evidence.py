@@ -98,8 +98,6 @@ def find_sources(
         UniConvError: there is more than one of a kind, or the conversations are gone.
     """
     results = read_results(folders)
-    if not results:
-        raise ConfigError("name the folder of a result to inspect")
     chosen: dict[str, SavedResult] = {}
     for result in results:
         if result.kind in chosen:

@@ -10,48 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from uniconv.errors import ConfigError
 from uniconv.evaluation.collection import Collection, CorpusCollection, IndexCollection
 from uniconv.evaluation.evidence import Evidence, Sources, find_sources, read_evidence
 from uniconv.evaluation.inspect_page import render_page
+from uniconv.evaluation.inspect_settings import InspectSettings as InspectSettings
 from uniconv.evaluation.reasons import Bars, first_rank, history_step, reason_of, reasons, steps
 from uniconv.files import atomic
 from uniconv.types import Passage
 
 _FIRST = ("f1", "ndcg@3", "mrr")  # what turns are ordered by at first, if it was measured
-
-
-@dataclass(frozen=True, slots=True)
-class InspectSettings:
-    """What the page shows."""
-
-    results: tuple[Path, ...]
-    """The folder of a retrieval result, of a part of a response result, or of both."""
-    out: Path
-    """The page, such as page.html."""
-    conversations: Path | None = None
-    """The conversations, if they are no longer where the result was made from."""
-    corpus: Path | None = None
-    """A corpus.jsonl with the passages' texts, in place of the result's own."""
-    index: Path | None = None
-    """An index folder with the passages' texts, in place of the result's own."""
-    last_question: Path | None = None
-    """A retrieval result of the last questions alone (--retriever bm25 --query last), which tells
-    the turns that need their history."""
-    top: int = 10
-    """A relevant passage counts as retrieved up to this rank."""
-    f1: float = 0.3
-    """An answer passes from this token F1 on."""
-    passages: int = 10
-    """How many relevant and how many retrieved passages are shown for a turn."""
-    characters: int = 1500
-    """How much of a passage is shown."""
-
-    def __post_init__(self) -> None:
-        if self.corpus is not None and self.index is not None:
-            raise ConfigError("give a corpus or an index for the passages' texts, not both")
-        if min(self.top, self.passages, self.characters) < 1:
-            raise ConfigError("top, passages and characters must be 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

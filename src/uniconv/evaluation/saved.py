@@ -43,8 +43,10 @@ def read_results(folders: Sequence[Path]) -> list[SavedResult]:
     """Results by their folders, under names that differ; of responses, every part is one.
 
     Raises:
-        UniConvError: a folder holds no result, or a file of it is malformed.
+        UniConvError: no folder is given, one holds no result, or a file of it is malformed.
     """
+    if not folders:
+        raise UniConvError("name the folder of at least one result")
     results = []
     for folder, name in zip(folders, distinct_names(folders), strict=True):
         parts = _parts(folder)
