@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -242,6 +243,13 @@ def test_sets_for_evaluation_are_refused_for_training(sets: Path) -> None:
         assert "set allow_evaluation_only" in problem
         assert _problems(source | {"allow_evaluation_only": True}) == ""
         assert _problems(source, part="dev") == ""
+
+
+def test_the_documentations_configurations_are_valid() -> None:
+    page = Path(__file__).parents[1] / "docs" / "training.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.S | re.M)
+    configurations = [config_from(BASE | yaml.safe_load(block)) for block in blocks]
+    assert [len(config.data.train) for config in configurations] == [1, 3]
 
 
 def test_shares_are_for_all_sources_and_alone() -> None:
