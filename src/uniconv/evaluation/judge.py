@@ -39,7 +39,7 @@ class Judgement:
     id: str
     key: str
     score: int | None
-    tokens: Mapping[str, Any]
+    tokens: Mapping[str, int]
     seconds: float
 
 
@@ -74,9 +74,9 @@ def judge(
         "model": client.model,
         "judged": len(scores),
         "failures": len(asked) - len(scores),
-        "replies": sum(int(one.tokens.get("replies", 0)) for one in lines),
-        "prompt_tokens": sum(int(one.tokens.get("prompt", 0)) for one in lines),
-        "completion_tokens": sum(int(one.tokens.get("completion", 0)) for one in lines),
+        "replies": sum(one.tokens["replies"] for one in lines),
+        "prompt_tokens": sum(one.tokens["prompt"] for one in lines),
+        "completion_tokens": sum(one.tokens["completion"] for one in lines),
         "seconds": round(sum(one.seconds for one in lines), 3),
     }
 
@@ -141,10 +141,14 @@ def _key(client: ChatClient, messages: Sequence[Message]) -> str:
 
 
 def _judgement(record: Record) -> Judgement:
+    tokens = record.record("tokens")
+    seconds = record.fields.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise record.error("seconds", "is no number; expected seconds")
     return Judgement(
         record.identifier("_id"),
         record.text("key"),
         record.integer("score") if record.has("score") else None,
-        record.record("tokens").fields,
-        float(record.fields.get("seconds") or 0.0),
+        {kind: tokens.integer(kind) for kind in ("replies", "prompt", "completion")},
+        float(seconds),
     )

@@ -77,13 +77,14 @@ def prediction(record: Record) -> Prediction:
         Passage(one.identifier("_id"), one.text("text"), one.text("title"))
         for one in record.records("passages")
     )
+    tokens = record.record("tokens")
     return Prediction(
         record.identifier("_id"),
         record.text("prediction"),
         record.fields.get("found") is True,
         record.fields.get("declined") is True,
         passages,
-        record.record("tokens").fields,
+        {kind: tokens.integer(kind) for kind in tokens.fields},
     )
 
 
