@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -20,6 +21,7 @@ def retrieval(settings: RetrievalEvaluation) -> None:
     from uniconv.evaluation.retrieval import evaluate_retrieval
 
     evaluate_retrieval(settings)
+    _draw([settings.out], settings.out / "figures")
 
 
 @evaluate.command
@@ -32,6 +34,7 @@ def response(settings: ResponseEvaluation) -> None:
     from uniconv.evaluation.response import evaluate_responses
 
     evaluate_responses(settings)
+    _draw([settings.out], settings.out / "figures")
 
 
 @evaluate.command
@@ -60,6 +63,7 @@ def compare(
     print(comparison_markdown(comparison))
     if out is not None:
         write_comparison(comparison, out)
+        _draw(folders, out / "figures", measures)
 
 
 @evaluate.command
@@ -84,3 +88,15 @@ def inspect(settings: InspectSettings) -> None:
     from uniconv.evaluation.inspection import inspect_results
 
     print(inspect_results(settings))
+
+
+def _draw(folders: Sequence[Path], out: Path, measures: Sequence[str] = ()) -> None:
+    """Figures along with the figures in tables, where what draws them is installed."""
+    from uniconv.evaluation.figures import can_draw
+
+    if can_draw():
+        from uniconv.evaluation.plots import draw_results
+        from uniconv.evaluation.saved import read_results
+
+        drawn = draw_results(read_results(folders), out, measures)
+        print("\n".join([f"Figures: {out}", *drawn.skipped]))
