@@ -72,8 +72,7 @@ def test_a_retrieval_result_shows_its_judged_turns(tmp_path: Path, retrieval: Pa
     assert first["answer"] is None
     assert first["references"] == ["In 1893."]
     assert data["firstMeasure"] == "ndcg@3"
-    turns = data["conversations"][0]["turns"]
-    assert turns[2]["attributes"] == [["answerability", "unanswerable"]]
+    assert data["conversations"][0]["turns"][2]["query"] == "Who painted it?"
     assert {"id": "tower#2", "title": "Storm", "text": STORM.text, "cut": False} in data["passages"]
 
 
@@ -91,6 +90,7 @@ def test_a_response_result_shows_answers_and_what_was_read(tmp_path: Path, respo
     assert second["retrieved"] == []
     assert second["relevant"][0]["unranked"] is False
     assert [entry["cited"] for entry in third["read"]] == [False]  # [7] points nowhere
+    assert third["labels"] == [["answerability", "unanswerable"]]
     assert data["firstMeasure"] == "f1"
 
 
@@ -120,6 +120,14 @@ def test_the_last_question_alone_tells_who_needs_the_history(
     assert data["turns"][2]["steps"][-1].endswith("no history is needed.")
     with pytest.raises(ConfigError, match="of the last questions alone"):
         inspect(tmp_path, retrieval, last_question=retrieval)
+
+
+def test_breakdowns_are_labels(tmp_path: Path, retrieval: Path) -> None:
+    groups = {"depth": ["2"], "topic": ["shift"], "gold": ["unseen"], "type": ["how"]}
+    write_jsonl(retrieval / "groups.jsonl", [{"_id": "c_2", **groups}])
+    labels = [turn["labels"] for turn in inspect(tmp_path, retrieval)["turns"]]
+    told = [["turn", "shift"], ["relevant passages in training", "unseen"]]
+    assert labels == [[], told, []]
 
 
 def test_passages_are_capped_and_shortened(tmp_path: Path, retrieval: Path) -> None:

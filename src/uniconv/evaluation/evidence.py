@@ -14,11 +14,14 @@ from uniconv.data.records import Record
 from uniconv.data.runs import ranked, read_run
 from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.evaluation.abstention import confidence_of
+from uniconv.evaluation.breakdowns import read_groups
 from uniconv.evaluation.predictions import Prediction, prediction
 from uniconv.evaluation.protocols import questions_of
 from uniconv.evaluation.reasons import Outcome
 from uniconv.evaluation.saved import PREDICTIONS, QRELS, RUN, SavedResult, read_results
 from uniconv.types import UNANSWERABLE, Conversation, Turn
+
+_LABELS = {"topic": "turn", "gold": "relevant passages in training"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Made:
 class Evidence:
     """What is known of one turn; None stands for what isn't.
 
-    ``relevant`` are ids and grades, ``retrieved`` ids and scores, best first.
+    ``relevant`` are ids and grades, ``retrieved`` ids and scores, best first. ``groups`` are
+    those of the results' breakdowns.
     """
 
     id: str
@@ -50,12 +54,19 @@ class Evidence:
     last_question: Sequence[tuple[str, float]] | None
     made: Made | None
     references: tuple[str, ...]
+    groups: Mapping[str, Sequence[str]]
     values: Mapping[str, float]
 
     @property
     def turn(self) -> Turn:
         """The turn itself."""
         return self.conversation.turns[self.depth - 1]
+
+    @property
+    def labels(self) -> list[tuple[str, str]]:
+        """What annotators and breakdowns say of the turn."""
+        told = [(_LABELS[name], group) for name in _LABELS for group in self.groups.get(name, ())]
+        return [*self.turn.attributes.items(), *told]
 
     @property
     def outcome(self) -> Outcome:
@@ -132,6 +143,7 @@ def read_evidence(sources: Sources) -> list[Evidence]:
     last = _ranking(sources.last_question)
     made = _responses(response) if response else {}
     references = _references(response, sources.conversations) if response else {}
+    groups = [read_groups(result.folder) for result in sources.results]
     wanted = {*qrels, *made}
     found = []
     for query, one, depth in _turns(read_conversations(sources.conversations)):
@@ -154,6 +166,12 @@ def read_evidence(sources: Sources) -> list[Evidence]:
                 last_question=last.get(query, []) if last is not None else None,
                 made=made.get(query),
                 references=references.get(query) or tuple(filter(None, (turn.response,))),
+                groups={
+                    name: of[query]
+                    for result in groups
+                    for name, of in result.items()
+                    if query in of
+                },
                 values=values,
             )
         )

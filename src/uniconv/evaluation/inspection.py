@@ -130,7 +130,6 @@ def _conversations(turns: Sequence[Evidence]) -> list[dict[str, Any]]:
                     "query": turn.query,
                     "response": turn.response,
                     "rewrite": turn.rewrite,
-                    "attributes": list(turn.attributes.items()),
                 }
                 for turn in one.turns
             ]
@@ -157,6 +156,7 @@ def _turn(
         "id": turn.id,
         "depth": turn.depth,
         "reason": reason_of(outcome, bars),
+        "labels": turn.labels,
         "steps": told,
         "needsHistory": needs,
         "answer": outcome.answer,

@@ -48,7 +48,7 @@ function fillFilters() {
       .filter(([key]) => needs.has(key))
       .map(([key, text]) => option(key, `${text} (${needs.get(key)})`)),
   ]);
-  const attributes = [...tally((turn) => said(turn).attributes.map((pair) => pair.join(": ")))];
+  const attributes = [...tally((turn) => turn.labels.map((pair) => pair.join(": ")))];
   attributes.sort((a, b) => b[1] - a[1]);
   fillSelect("attribute", [
     option("", "all"),
@@ -99,7 +99,7 @@ function find() {
       (!chosen("depth") || String(turn.depth) === chosen("depth")) &&
       (!chosen("history") || String(turn.needsHistory) === chosen("history")) &&
       (!chosen("attribute") ||
-        said(turn).attributes.some((pair) => pair.join(": ") === chosen("attribute"))) &&
+        turn.labels.some((pair) => pair.join(": ") === chosen("attribute"))) &&
       words.every((word) => haystack(turn).includes(word)),
   );
   state.found.sort(compare(chosen("order"), chosen("measure")));

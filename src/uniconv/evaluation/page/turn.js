@@ -50,7 +50,7 @@ function listButton() {
 
 function drawTurn(turn) {
   const place = state.found.indexOf(turn);
-  const attributes = said(turn).attributes.map(([name, text]) => `${name}: ${text}`);
+  const attributes = turn.labels.map(([name, text]) => `${name}: ${text}`);
   const parts = [
     node("div", { className: "steps" },
       stepButton("Previous turn", place > 0 ? state.found[place - 1] : null),
