@@ -15,7 +15,6 @@ from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
-from uniconv.retrieval.queries import history_text
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
@@ -142,11 +141,6 @@ def test_an_index_of_another_model_is_refused(index: Index) -> None:
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SearchSettings(**changes)
-
-
-def test_history_text_is_all_that_was_said() -> None:
-    conversation = Conversation("c", (Turn("a", "b"), Turn("c")))
-    assert history_text(conversation) == "a b c"
 
 
 @given(

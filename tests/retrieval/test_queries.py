@@ -1,4 +1,4 @@
-"""What a conversation is searched with."""
+"""The texts that sparse retrieval searches with."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ import pytest
 
 from uniconv.config import QueryForm
 from uniconv.errors import UniConvError
-from uniconv.retrieval.queries import query_text
+from uniconv.retrieval.queries import history_text, query_text
 from uniconv.types import Conversation, Turn
 
-CONVERSATION = Conversation(
-    "c",
-    (
-        Turn("Where is the tower?", "Near the harbour."),
-        Turn("Thanks.", "Welcome."),
-        Turn("And what crosses it?", "A bridge.", "What crosses the river?"),
-    ),
-)
+TALK = Conversation("c", (Turn("Who?", "They."), Turn("When?", rewrite="When did they?")))
 
 
 @pytest.mark.parametrize(
     ("form", "text"),
     [
-        ("last", "And what crosses it?"),
-        ("questions", "Where is the tower? Thanks. And what crosses it?"),
-        (
-            "history",
-            "Where is the tower? Near the harbour. Thanks. Welcome. And what crosses it?",
-        ),
-        ("rewrite", "What crosses the river?"),
+        ("history", "Who? They. When?"),
+        ("last", "When?"),
+        ("questions", "Who? When?"),
+        ("rewrite", "When did they?"),
     ],
 )
 def test_forms_of_a_query(form: QueryForm, text: str) -> None:
-    assert query_text(CONVERSATION.context(3), form) == text
+    assert query_text(TALK, form) == text
 
 
-def test_a_missing_rewrite_names_the_query() -> None:
+def test_a_missing_rewrite_is_named() -> None:
     with pytest.raises(UniConvError, match="query 'c_1' has no rewrite"):
-        query_text(CONVERSATION.context(1), "rewrite")
+        query_text(TALK.context(1), "rewrite")
+
+
+def test_history_text_is_all_that_was_said() -> None:
+    conversation = Conversation("c", (Turn("a", "b"), Turn("c")))
+    assert history_text(conversation) == "a b c"
