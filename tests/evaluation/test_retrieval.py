@@ -127,7 +127,7 @@ def test_bm25_over_a_corpus_writes_its_run_and_what_made_it(
     assert rows[0].keys() == {"_id", *result["metrics"]}
     assert rows[0]["mrr"] == 1.0
     assert read_groups(out) == {"depth": {"c_1": ("1",), "c_3": ("3",)}}
-    assert (out / "table.md").read_text().startswith("### Retrieval: bm25, last\n\n| | queries |")
+    assert (out / "table.md").read_text().startswith("### Retrieval: bm25, last\n\n|  | queries |")
 
 
 def test_dense_retrieval_reads_every_context_once(conversations: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from uniconv.evaluation.breakdowns import Groups
 
@@ -115,43 +118,50 @@ def bootstrap_interval(
     return low, high
 
 
-def rows_of(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Labels and entries of a summary: all queries, then the groups as ``breakdown: group``."""
-    yield "all", summary
-    for name, groups in summary["breakdowns"].items():
-        for group, entry in groups.items():
-            yield f"{name}: {group}", entry
-
-
 def print_summary(title: str, summary: Mapping[str, Any], console: Console | None = None) -> None:
     """The means as a table: all queries first, then each group of each breakdown."""
     names = list(summary["metrics"])
-    table = Table("", "queries", *names, title=title)
-    last = ""
-    for label, entry in rows_of(summary):
-        if label.partition(": ")[0] != last:
-            table.add_section()
-        last = label.partition(": ")[0]
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    for name in ("queries", *names):
+        table.add_column(name.replace("@", "\n@"), no_wrap=True, justify="right")
+
+    def add(label: str, entry: Mapping[str, Any]) -> None:
         means = [entry["metrics"].get(name) for name in names]
         cells = ["" if one is None else f"{one['mean']:.3f}" for one in means]
         table.add_row(label, str(entry["queries"]), *cells)
+
+    add("all", summary)
+    for breakdown, groups in summary["breakdowns"].items():
+        table.add_section()
+        table.add_row(Text(breakdown, style="bold"))
+        for group, entry in groups.items():
+            add(f"  {escape(group)}", entry)
     (console or Console()).print(table)
 
 
 def markdown(title: str, summary: Mapping[str, Any]) -> str:
     """The summary as a Markdown table, with intervals."""
     names = list(summary["metrics"])
-    lines = [
-        f"### {title}",
-        "",
-        f"| | queries | {' | '.join(names)} |",
-        f"|---|---|{'---|' * len(names)}",
+    entries = {"all": summary} | {
+        f"{breakdown}: {group}": entry
+        for breakdown, groups in summary["breakdowns"].items()
+        for group, entry in groups.items()
+    }
+    rows = [
+        [label, str(entry["queries"])]
+        + [cell(entry["metrics"].get(name), entry["queries"]) for name in names]
+        for label, entry in entries.items()
     ]
-    for label, entry in rows_of(summary):
-        cells = [cell(entry["metrics"].get(name), entry["queries"]) for name in names]
-        escaped = label.replace("|", "\\|")
-        lines.append(f"| {escaped} | {entry['queries']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return f"### {title}\n\n{markdown_table(['', 'queries', *names], rows)}\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, without a line end after it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines
+    )
 
 
 def cell(metric: Mapping[str, Any] | None, queries: int) -> str:
