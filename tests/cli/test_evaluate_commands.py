@@ -46,7 +46,7 @@ def test_parts_by_passages_and_history(
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     kinds = ("none", "relevant", "irrelevant")
     assert list(result["parts"]) == [name for kind in kinds for name in (f"{kind}-history-0", kind)]
-    assert (tmp_path / "out" / "table.md").read_text().count("\n| ") == 1 + 6
+    assert (tmp_path / "out" / "table.md").read_text().count("\n| ") == 2 + 6
     assert run(monkeypatch, *command, "--passages", "retrieved") == 2
     assert "retrieved passages need an index" in capsys.readouterr().err
     assert run(monkeypatch, *command, "--passages", "none", "--read", "1", "--history", "0") == 2

@@ -19,7 +19,7 @@ from uniconv.evaluation.grounding import (
 from uniconv.evaluation.predictions import Prediction
 from uniconv.evaluation.protocols import Question
 from uniconv.evaluation.response_metrics import CANNOT_ANSWER, Scoring, response_metrics
-from uniconv.evaluation.summary import cell, summarise
+from uniconv.evaluation.summary import cell, markdown_table, summarise
 from uniconv.types import Passage
 
 MEASURES = (
@@ -116,16 +116,12 @@ def summarise_parts(
 def markdown_of_parts(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table: a row for each part, a column for each measure with its interval."""
     names = _names(summaries)
-    lines = [
-        f"### {title}",
-        "",
-        f"| | turns | {' | '.join(names)} |",
-        f"|---|---|{'---|' * len(names)}",
+    rows = [
+        [part, str(summary["queries"])]
+        + [cell(summary["metrics"].get(name), summary["queries"]) for name in names]
+        for part, summary in summaries.items()
     ]
-    for part, summary in summaries.items():
-        cells = [cell(summary["metrics"].get(name), summary["queries"]) for name in names]
-        lines.append(f"| {part} | {summary['queries']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return f"### {title}\n\n{markdown_table(['', 'turns', *names], rows)}\n"
 
 
 def _names(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
