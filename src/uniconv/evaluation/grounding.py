@@ -24,6 +24,7 @@ _SENTENCE_END = re.compile(
     r"|(?<=[。！？])|\n+"
 )
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|etc|No|approx)\.$")
+_LONGEST_ABBREVIATION = 10
 _NOT = r"(?:do(?:es)? not|don[’']?t|doesn[’']?t|can ?not|can[’']?t|could not)"
 _LACK = (
     r"(?:information|info|details?|data|knowledge|answers?|enough|sufficient|specifics?|mention)"
@@ -57,10 +58,10 @@ def sentences(text: str) -> list[str]:
     """
     found, start = [], 0
     for end in _SENTENCE_END.finditer(text):
-        piece = text[start : end.end()].strip()
-        if _ABBREVIATION.search(piece) and end.end() < len(text):
+        tail = text[max(start, end.end() - _LONGEST_ABBREVIATION) : end.end()]
+        if _ABBREVIATION.search(tail) and end.end() < len(text):
             continue
-        if piece:
+        if piece := text[start : end.end()].strip():
             found.append(piece)
         start = end.end()
     rest = text[start:].strip()
