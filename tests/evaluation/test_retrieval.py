@@ -215,13 +215,24 @@ def test_gold_that_training_has_seen_is_told_apart(conversations: Path, tmp_path
     assert result["inputs"]["train 1"]["sha256"] == sha256(train)
 
 
+def test_the_least_relevant_grade_can_be_chosen(conversations: Path, tmp_path: Path) -> None:
+    qrels = tmp_path / "graded.tsv"
+    write_qrels(qrels, {"c_1": {"tower": 1}, "c_3": {"bread": 1, "bridge": 2}})
+    settings = RetrievalEvaluation(
+        conversations, tmp_path / "out", index=tmp_path, qrels=qrels, relevant=2
+    )
+    result = run(settings, FakeIndex())
+    assert (result["queries"], mean(result, "mrr", "3")) == (1, 0.5)
+    assert mean(result, "ndcg@3", "3") == pytest.approx((1 + 2 / 1.58496) / (2 + 1 / 1.58496))
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         ({}, "give an index, or a corpus"),
         ({"index": Path("i"), "corpus": Path("c")}, "give an index, or a corpus"),
         ({"corpus": Path("c")}, "dense retrieval needs an index"),
-        ({"index": Path("i"), "k": 0}, "k must be"),
+        ({"index": Path("i"), "k": 0}, r"k \(0\) and relevant \(1\) must be"),
         ({"index": Path("i"), "retriever": "hybrid", "query": "last"}, "hybrid retrieval takes"),
         ({"run": Path("r"), "index": Path("i")}, "evaluated as it is"),
         ({"encoder": "e", "corpus": Path("c")}, "an encoder needs an index"),

@@ -30,10 +30,10 @@ DATA = os.environ.get("UNICONV_DATA")
 IDS = st.sampled_from([f"d{number}" for number in range(12)])
 
 
-def trec_eval(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
+def trec_eval(qrels: Qrels, run: Run, relevant: int = 1) -> dict[str, dict[str, float]]:
     """trec_eval's own values under our names; it says nothing of queries that the run lacks."""
     asked = {"ndcg_cut.3", "recip_rank", "map", "recall.5,10,20,100"}
-    found = pytrec_eval.RelevanceEvaluator(qrels, asked).evaluate(run)
+    found = pytrec_eval.RelevanceEvaluator(qrels, asked, relevance_level=relevant).evaluate(run)
     return {
         query: {ours: row[theirs] for ours, theirs in TREC_EVAL.items()}
         for query, row in found.items()
@@ -84,15 +84,19 @@ def test_ties_are_ranked_by_id_last_first() -> None:
 
 
 @given(
-    qrels=st.dictionaries(IDS, st.integers(0, 3), min_size=1).filter(lambda row: any(row.values())),
+    qrels=st.dictionaries(IDS, st.integers(0, 3), min_size=1),
     # Whole scores: ties are many. Some passages are judged, others are not.
     run=st.dictionaries(IDS, st.integers(0, 4).map(float), min_size=1),
+    relevant=st.integers(1, 3),
 )
 def test_ties_and_unjudged_passages_count_as_in_trec_eval(
-    qrels: dict[str, int], run: dict[str, float]
+    qrels: dict[str, int], run: dict[str, float], relevant: int
 ) -> None:
-    ours = retrieval_metrics({"q": qrels}, {"q": run})
-    assert ours == trec_eval({"q": qrels}, {"q": run})
+    ours = retrieval_metrics({"q": qrels}, {"q": run}, relevant)
+    if max(qrels.values()) < relevant:
+        assert ours == {}
+    else:
+        assert ours == trec_eval({"q": qrels}, {"q": run}, relevant)
 
 
 def test_the_same_files_give_the_same_figures_as_trec_eval(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def groups_of(contexts: Mapping[str, Conversation]) -> dict[str, dict[str, list[
         if topic is not None:
             groups["topic"][query] = [topic]
         for name, value in sorted(context.turns[-1].attributes.items()):
-            labels = [label for part in value.split(",") if (label := part.strip())]
+            labels = [label for part in value.split(",") if (label := " ".join(part.split()))]
             if name not in _OWN:
                 groups.setdefault(name, {})[query] = labels
     return {
@@ -62,14 +62,15 @@ def _topic(context: Conversation) -> str | None:
     return "topic continuation" if topics[0] == topics[1] else "topic shift"
 
 
-def gold_seen(qrels: Qrels, training: Collection[str]) -> dict[str, list[str]]:
+def gold_seen(qrels: Qrels, training: Collection[str], relevant: int = 1) -> dict[str, list[str]]:
     """``seen`` for queries with a relevant passage that is a positive of training, else ``unseen``.
 
     Args:
         training: The ids of training's positives.
+        relevant: The least grade of a relevant passage.
     """
     seen = {
-        query: any(grade > 0 and id in training for id, grade in grades.items())
+        query: any(grade >= relevant and id in training for id, grade in grades.items())
         for query, grades in qrels.items()
     }
     return {query: ["seen" if one else "unseen"] for query, one in seen.items()}

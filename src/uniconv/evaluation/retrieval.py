@@ -46,10 +46,10 @@ def evaluate_retrieval(
         UniConvError: an input is missing or malformed, or the index was made by another model.
     """
     console = console or Console()
-    contexts, qrels = queries_of(settings.conversations, settings.qrels)
+    contexts, qrels = queries_of(settings.conversations, settings.qrels, settings.relevant)
     groups = groups_of(contexts)
     if settings.train:
-        groups["gold"] = gold_seen(qrels, read_positives(settings.train))
+        groups["gold"] = gold_seen(qrels, read_positives(settings.train), settings.relevant)
     run, about = retrieve(settings, contexts, index=index, model=model, console=console)
     inputs = checksums(
         conversations=settings.conversations,
@@ -58,7 +58,7 @@ def evaluate_retrieval(
         run=settings.run,
         **{f"train {number}": path for number, path in enumerate(settings.train, start=1)},
     )
-    values = retrieval_metrics(qrels, run)
+    values = retrieval_metrics(qrels, run, settings.relevant)
     summary = summarise(values, groups, settings.seed)
     result = {**summary, **provenance(config=unstructure(settings), inputs=inputs, **about)}
     out, title = settings.out, f"Retrieval: {settings.system}"
@@ -73,7 +73,9 @@ def evaluate_retrieval(
     return result
 
 
-def queries_of(path: Path, qrels_path: Path | None) -> tuple[dict[str, Conversation], Qrels]:
+def queries_of(
+    path: Path, qrels_path: Path | None, relevant: int = 1
+) -> tuple[dict[str, Conversation], Qrels]:
     """The contexts of the turns that have a relevant passage, and the judgements.
 
     Raises:
@@ -81,7 +83,7 @@ def queries_of(path: Path, qrels_path: Path | None) -> tuple[dict[str, Conversat
     """
     conversations = list(read_conversations(path))
     qrels = qrels_of(conversations) if qrels_path is None else read_qrels(qrels_path)
-    qrels = {query: grades for query, grades in qrels.items() if max(grades.values()) > 0}
+    qrels = {query: grades for query, grades in qrels.items() if max(grades.values()) >= relevant}
     turns = {
         one.query_id(number): (one, number)
         for one in conversations

@@ -35,6 +35,8 @@ class RetrievalEvaluation:
     model reads the history as a conversation, the others as one text of a single question."""
     qrels: Path | None = None
     """Judgements to use in place of the positives, under the ids conversation_turn."""
+    relevant: int = 1
+    """The least grade that is relevant to MRR, MAP and recall; NDCG uses all grades as gains."""
     train: tuple[Path, ...] = ()
     """Training's conversations (.jsonl) or judgements: results are broken down by whether a
     query's passages were seen there as positives."""
@@ -61,8 +63,8 @@ class RetrievalEvaluation:
             raise ConfigError(f"{self.retriever} retrieval needs an index; a corpus serves bm25")
         if self.retriever == "hybrid" and self.query != "history":
             raise ConfigError("hybrid retrieval takes the history and the last question")
-        if self.k < 1:
-            raise ConfigError(f"k must be 1 or more, not {self.k}")
+        if self.k < 1 or self.relevant < 1:
+            raise ConfigError(f"k ({self.k}) and relevant ({self.relevant}) must be 1 or more")
 
     @property
     def system(self) -> str:

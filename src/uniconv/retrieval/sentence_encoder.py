@@ -40,6 +40,9 @@ class SentenceEncoder:
             raise ModelError(
                 "sentence-transformers is not installed; install uniconv[sentence-transformers]"
             ) from error
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # of loading weights; downloads still show theirs
         try:
             self._model: Any = SentenceTransformer(name)
         except (OSError, ValueError) as error:
@@ -47,6 +50,8 @@ class SentenceEncoder:
             raise ModelError(
                 f"'{name}' can't be loaded as a sentence-transformers model ({reason})"
             ) from error
+        finally:
+            logging.enable_progress_bar()
         self.name = name
         self._query = query
 
