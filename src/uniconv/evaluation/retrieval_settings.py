@@ -70,6 +70,6 @@ class RetrievalEvaluation:
     def system(self) -> str:
         """A short name of what is evaluated."""
         if self.run is not None:
-            return f"run {self.run.name}"
+            return f"run {self.run}"
         kind = self.retriever if self.encoder is None else f"{self.retriever} ({self.encoder})"
         return kind if self.retriever == "hybrid" else f"{kind}, {self.query}"
