@@ -43,8 +43,10 @@ def twisted(value: Any) -> Iterator[Any]:
             yield from ([*value[:place], other, *value[place + 1 :]] for other in twisted(part))
 
 
-def read_twisted(name: str, source: Path) -> tuple[int, int]:
+def read_twisted(name: str, source: Path, pattern: str = "*.json*") -> tuple[int, int]:
     """Reads a data set with every part of its JSON files made odd, one at a time.
+
+    ``pattern`` names the files.
 
     Anything but a UniConvError is a fault of the reader and goes through.
 
@@ -52,7 +54,7 @@ def read_twisted(name: str, source: Path) -> tuple[int, int]:
         How many inputs were tried, and how many were refused.
     """
     tried = refused = 0
-    for path in sorted(path for path in source.rglob("*.json*") if path.suffix != ".zip"):
+    for path in sorted(path for path in source.rglob(pattern) if path.suffix != ".zip"):
         original = path.read_text("utf-8")
         rows = [json.loads(line) for line in original.splitlines()]
         for place, row in enumerate(rows):

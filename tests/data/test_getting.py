@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from file_server import Files, serve
 
-from uniconv.data.catalogue import CATALOGUE, Download, Entry
+from uniconv.data.catalogue import CATALOGUE
 from uniconv.data.dataset import DataSet
 from uniconv.data.download import DownloadError
+from uniconv.data.entry import Download, Entry
 from uniconv.data.getting import get, unpack
 from uniconv.errors import DataError, UniConvError
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from uniconv.data.beir import read_corpus, read_qrels
+from uniconv.data.beir import read_corpus
 from uniconv.data.catalogue import CATALOGUE, convert
 from uniconv.data.conversations import read_conversations
 from uniconv.data.dataset import dialogue
@@ -26,80 +25,6 @@ def put(path: Path, value: Any) -> None:
 def put_lines(path: Path, *values: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(value) + "\n" for value in values), "utf-8")
-
-
-def topiocqa_row(conversation: int, turn: int, question: str, answer: str) -> dict[str, Any]:
-    return {
-        "Context": [],
-        "Conversation_no": conversation,
-        "Turn_no": turn,
-        "Question": question,
-        "is_nq": turn == 1,
-        "Answer": answer,
-        "Topic": "Harbour",
-        "Topic_section": "Introduction",
-    }
-
-
-@pytest.fixture
-def topiocqa(tmp_path: Path) -> Path:
-    source = tmp_path / "topiocqa"
-    train = [topiocqa_row(1, 1, "who built the harbour?", "Ada Quay")]
-    dev = [
-        topiocqa_row(7, 1, "when was it built?", "1902"),
-        topiocqa_row(7, 2, "by whom?", "Ada Quay"),
-        topiocqa_row(7, 3, "how deep is it?", "UNANSWERABLE"),
-        topiocqa_row(9, 1, "what is a quay?", "a wall for ships"),
-    ]
-    source.mkdir()
-    with zipfile.ZipFile(source / "topiocqa.zip", "w") as archive:
-        archive.writestr("topiocqa_train.json", json.dumps(train))
-        archive.writestr("topiocqa_dev.json", json.dumps(dev))
-    put_lines(source / "train_gold.jsonl", {"id": "train_1_1", "pid": "w:1", "use": True})
-    put_lines(
-        source / "dev_gold.jsonl",
-        {"id": "dev_7_1", "pid": "w:2", "use": True},
-        {"id": "dev_7_2", "pid": "w:1", "use": True},
-        {"id": "dev_7_3", "pid": "w:1", "use": False},
-        {"id": "dev_9_1", "pid": "gone", "use": True},
-    )
-    put_lines(
-        tmp_path / "wiki.jsonl",
-        *({"_id": f"w:{number}", "title": "Harbour", "text": "text"} for number in (1, 2)),
-    )
-    return source
-
-
-def test_topiocqa_joins_gold_that_is_in_use_and_in_the_corpus(
-    topiocqa: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    about = convert("topiocqa", topiocqa, out, corpus=tmp_path / "wiki.jsonl")
-    assert list(read_conversations(out / "dev.jsonl")) == [
-        Conversation(
-            "dev_7",
-            (
-                Turn("when was it built?", "1902", positives=("w:2",)),
-                Turn("by whom?", "Ada Quay", positives=("w:1",)),
-                Turn("how deep is it?", "UNANSWERABLE"),
-            ),
-        ),
-        Conversation("dev_9", (Turn("what is a quay?", "a wall for ships"),)),
-    ]
-    assert read_qrels(out / "dev.qrels.tsv") == {"dev_7_1": {"w:2": 1}, "dev_7_2": {"w:1": 1}}
-    assert read_qrels(out / "dev_unseen.qrels.tsv") == {"dev_7_1": {"w:2": 1}}
-    assert not (out / "corpus.jsonl").exists()
-    assert about["counts"]["dropped, positives that the corpus lacks"] == 1
-    assert about["licence"] == "CC BY-NC-SA 4.0"
-    assert json.loads((out / "dataset.json").read_text())["counts"] == about["counts"]
-    assert set(about["sources"]) == {"topiocqa.zip", "train_gold.jsonl", "dev_gold.jsonl"}
-
-
-def test_topiocqa_refuses_turns_out_of_order(topiocqa: Path, tmp_path: Path) -> None:
-    put(topiocqa / "topiocqa_dev.json", [topiocqa_row(7, 2, "by whom?", "Ada Quay")])
-    with pytest.raises(DataError, match=r"field '\[0\].Turn_no': is 2 after turn 0 of 'dev_7'"):
-        convert("topiocqa", topiocqa, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def inscit_label(response: str, *passages: tuple[str, str]) -> dict[str, Any]:
@@ -372,8 +297,9 @@ def test_dialogues_without_a_question_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_an_empty_folder_names_the_file_that_is_missing(name: str, tmp_path: Path) -> None:
     put_lines(tmp_path / "wiki.jsonl")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no file"):
-        convert(name, tmp_path, tmp_path / "out", corpus=tmp_path / "wiki.jsonl")
+        convert(name, tmp_path / "empty", tmp_path / "out", corpus=tmp_path / "wiki.jsonl")
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:

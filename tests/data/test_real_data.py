@@ -32,6 +32,12 @@ needs_data = pytest.mark.skipif(
         ("squad", "squad", "dev", 10570, 10570, 10570, 2067),
         ("squad2", "squad", "dev", 5928, 5928, 5928, 1204),
         ("clapnq", "clapnq", "dev", 300, 300, 300, 297),
+        ("qrecc", "qrecc", "train", 6000, 28565, 0, 0),
+        ("canard", "canard", "train", 4383, 31526, 0, 0),
+        ("canard", "canard", "dev", 490, 3430, 0, 0),
+        ("nfcorpus", "beir_small", "test", 323, 323, 323, 3633),
+        ("nfcorpus", "beir_small", "train", 2590, 2590, 2590, 3633),
+        ("arguana", "beir_small", "test", 1406, 1406, 1406, 8674),
     ],
 )
 def test_counts(
@@ -57,4 +63,5 @@ def test_counts(
         assert len(data.qrels["dev_unseen"]) == 126
     known = {passage.id for passage in held}
     if known:
-        assert all(known.issuperset(turn.positives) for one in read for turn in one.turns)
+        used = {id for one in read for turn in one.turns for id in turn.positives}
+        assert len(used - known) == (5 if name == "arguana" else 0)  # as published

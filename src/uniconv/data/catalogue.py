@@ -3,63 +3,39 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uniconv.data import (
+    adhoc,
+    canard,
     cast,
     cast22,
+    chatlogs,
     chitchat,
+    coral,
     doc2dial,
     dstc,
+    faithdial,
     ikat,
     inscit,
     medquad,
     mtrag,
+    orquac,
+    qrecc,
     questions,
     topiocqa,
 )
-from uniconv.data.dataset import Reader
+from uniconv.data.entry import Entry, files_at
 from uniconv.errors import UniConvError
 
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file of a data set: the path to save it under, its address, and what is known of it.
-
-    ``url`` is None for a file that can't be fetched freely; the entry tells how to get it.
-    ``size`` is in bytes, ``unpack`` says that it is an archive whose members are read.
-    """
-
-    path: str
-    url: str | None
-    sha256: str | None = None
-    size: int | None = None
-    unpack: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A data set: its reader, its licence, where it comes from.
-
-    ``evaluation_only`` marks sets that must never be trained on. ``task`` and ``size`` are a few
-    words for a reader. ``downloads`` are the files that can be fetched freely, ``by_hand`` tells
-    the steps that a person must do where they can't, and ``must_accept`` says that the licence
-    has conditions (such as non-commercial use) which the user accepts before the download.
-    """
-
-    read: Reader
-    licence: str
-    home: str
-    evaluation_only: bool = False
-    task: str = ""
-    size: str = ""
-    downloads: tuple[Download, ...] = ()
-    by_hand: str = ""
-    must_accept: bool = False
-
-
+_ZENODO = "https://zenodo.org/records"
+_HUB = "https://huggingface.co/datasets"
+_ORQUAC = "https://ciir.cs.umass.edu/downloads/ORConvQA"
+_MSMARCO = "https://msmarco.z22.web.core.windows.net/msmarcoranking"
+_BEIR_FILES = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
+_BEIR = ("the data set's terms", "https://github.com/beir-cellar/beir")
+_ADHOC = "ad-hoc retrieval"
 _DSTC11 = "https://github.com/alexa/dstc11-track5"
 _DSTC10 = "https://github.com/alexa/alexa-with-dstc10-track2-dataset"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer"
@@ -71,7 +47,133 @@ _CAST = ("MIT (topics)", "https://github.com/daltonj/treccastweb", True, "retrie
 _IKAT = ("MIT (topics)", "https://github.com/irlabamsterdam/iKAT", True, "personal assistance")
 
 CATALOGUE: dict[str, Entry] = {
-    "topiocqa": Entry(topiocqa.read, "CC BY-NC-SA 4.0", "https://github.com/McGill-NLP/topiocqa"),
+    "topiocqa": Entry(
+        topiocqa.read,
+        "CC BY-NC-SA 4.0",
+        "https://github.com/McGill-NLP/topiocqa",
+        task="retrieval, responses, topic shifts",
+        size="3.9K conversations, 25M passages",
+        downloads=(
+            *files_at(
+                f"{_HUB}/McGill-NLP/TopiOCQA/resolve/main",
+                "data/topiocqa_train.jsonl",
+                "data/topiocqa_valid.jsonl",
+            ),
+            *files_at(
+                f"{_ZENODO}/6151011/files",
+                "data/retriever/all_history/train.json",
+                "data/retriever/all_history/dev.json",
+            ),
+            *files_at(f"{_ZENODO}/6149599/files", "data/wikipedia_split/full_wiki_segments.tsv"),
+        ),
+        must_accept=True,
+    ),
+    "qrecc": Entry(
+        qrecc.read,
+        "CC BY-SA 3.0",
+        "https://github.com/apple/ml-qrecc",
+        task="retrieval, rewrites, responses",
+        size="14K conversations, 54M passages (27 GB)",
+        downloads=(
+            *files_at(
+                f"{_ZENODO}/5543685/files",
+                "scai-qrecc21-training-turns.json",
+                "scai-qrecc21-test-turns.json",
+            ),
+            *files_at(f"{_ZENODO}/5760304/files", "passages.zip"),
+        ),
+    ),
+    "orquac": Entry(
+        orquac.read,
+        _CC_BY_SA,
+        "https://github.com/prdwb/orconvqa-release",
+        task="retrieval, rewrites, responses",
+        size="5.6K conversations, 11M passages",
+        downloads=files_at(
+            _ORQUAC,
+            "all_blocks.txt.gz",
+            "qrels.txt.gz",
+            *(f"preprocessed/{split}.txt" for split in ("train", "dev", "test")),
+        ),
+    ),
+    "faithdial": Entry(
+        faithdial.read,
+        "MIT",
+        "https://mcgill-nlp.github.io/FaithDial",
+        task="faithful responses",
+        size="5.6K conversations, 50,761 turns",
+        downloads=files_at(
+            f"{_HUB}/McGill-NLP/FaithDial/resolve/main",
+            *(f"data/{split}.json" for split in ("train", "valid", "test")),
+        ),
+    ),
+    "canard": Entry(
+        canard.read,
+        _CC_BY_SA,
+        "https://sites.google.com/view/qanta/projects/canard",
+        task="rewrites",
+        size="5.6K conversations",
+        downloads=files_at("https://obj.umiacs.umd.edu/elgohary", "CANARD_Release.zip"),
+    ),
+    "coral": Entry(
+        coral.read,
+        _CC_BY_SA,
+        "https://github.com/RUC-NLPIR/CORAL",
+        task="retrieval, rewrites, cited responses",
+        size="8K conversations, 200K passages",
+        downloads=files_at(
+            f"{_HUB}/ariya2357/CORAL/resolve/main",
+            "train/train_conversation.json",
+            "test/test_conversation.json",
+            "passage_corpus.json",
+        ),
+    ),
+    "ultrachat": Entry(
+        chatlogs.read_ultrachat,
+        "MIT",
+        "https://github.com/thunlp/UltraChat",
+        task="responses",
+        size="1.5M dialogues (9 GB)",
+        downloads=files_at(
+            f"{_HUB}/stingning/ultrachat/resolve/main", *(f"train_{n}.jsonl" for n in range(10))
+        ),
+    ),
+    "openai-messages": Entry(
+        chatlogs.read_messages,
+        "that of the log",
+        "https://platform.openai.com/docs/api-reference/chat",
+        task="any chat log",
+        by_hand="Chat logs are your own files.",
+    ),
+    "msmarco": Entry(
+        adhoc.read_msmarco,
+        "non-commercial research (MS MARCO)",
+        "https://microsoft.github.io/msmarco",
+        task=_ADHOC,
+        size="8.8M passages, 0.5M judged queries",
+        downloads=files_at(_MSMARCO, "collectionandqueries.tar.gz", unpack=True),
+        must_accept=True,
+    ),
+    "nfcorpus": Entry(
+        adhoc.beir("nfcorpus"),
+        *_BEIR,
+        task=_ADHOC,
+        size="3,633 documents, 3,237 queries",
+        downloads=files_at(_BEIR_FILES, "nfcorpus.zip"),
+    ),
+    "arguana": Entry(
+        adhoc.beir("arguana"),
+        *_BEIR,
+        task=_ADHOC,
+        size="8,674 documents, 1,406 queries",
+        downloads=files_at(_BEIR_FILES, "arguana.zip"),
+    ),
+    "beir": Entry(
+        adhoc.beir(),
+        *_BEIR,
+        task=f"{_ADHOC}: any set of BEIR",
+        by_hand=f"Choose a set of {_BEIR_FILES}.",
+    ),
     "inscit": Entry(inscit.read, "none stated", "https://github.com/ellenmellon/INSCIT", True),
     "mtrag-clapnq": Entry(mtrag.reader("clapnq"), *_RAG, "29 conversations, 183,408 passages"),
     "mtrag-cloud": Entry(mtrag.reader("cloud"), *_RAG, "26 conversations, 61,022 passages"),

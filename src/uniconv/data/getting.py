@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from uniconv.data.catalogue import Download, Entry, entry_of
+from uniconv.data.catalogue import entry_of
 from uniconv.data.download import DownloadError, Progress, download
+from uniconv.data.entry import Download, Entry
 from uniconv.errors import DataError, UniConvError
 from uniconv.files import atomic, sha256, write_json
 

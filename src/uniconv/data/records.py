@@ -77,6 +77,21 @@ class Record:
             raise self.error(field, problem)
         return text
 
+    def key(self, field: str) -> str:
+        """An id that may also be written as a whole number."""
+        if isinstance(self.fields.get(field), int):
+            return str(self.integer(field))
+        return self.identifier(field)
+
+    def keys(self, field: str) -> tuple[str, ...]:
+        """A list of ids that may also be whole numbers; empty where the field is absent or null."""
+        if not self.has(field):
+            return ()
+        values = self.list(field)
+        items = {f"{field}[{n}]": value for n, value in enumerate(values)}
+        inner = Record(self.path, self.line, items, self.within)
+        return tuple(inner.key(name) for name in items)
+
     def integer(self, field: str) -> int:
         """A whole number."""
         return cast(int, self._value(field, int, "a whole number"))
