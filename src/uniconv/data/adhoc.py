@@ -7,8 +7,8 @@
 
 Corpora and MS MARCO's queries are streamed. Queries that are not judged are left out and counted.
 Grades are kept in the judgements; a grade above 0 is a positive. Most of ArguAna's queries are
-passages of its corpus, under the same id (its usual figures ignore a query's own passage), and five of its
-judged passages are not in its corpus.
+passages of its corpus, under the same id (its usual figures ignore a query's own passage), and five
+of its judged passages are not in its corpus.
 """
 
 from __future__ import annotations
