@@ -19,7 +19,7 @@ from uniconv.data.lines import (
     write_lines,
 )
 from uniconv.data.records import Record, identifier_problem
-from uniconv.errors import DataError, UniConvError
+from uniconv.errors import DataError, DataErrors, UniConvError
 from uniconv.types import Passage
 
 Qrels = dict[str, dict[str, int]]
@@ -39,10 +39,11 @@ def read_corpus(path: Path | str, on_error: OnError = "stop") -> Iterator[Passag
     Raises:
         DataError: or, with ``on_error="list"``, DataErrors after the last good passage.
     """
-    return read_jsonl(path, _passage, on_error=on_error)
+    return read_jsonl(path, passage, on_error=on_error)
 
 
-def _passage(record: Record) -> Passage:
+def passage(record: Record) -> Passage:
+    """The passage in a JSON object of a corpus."""
     metadata = {key: value for key, value in record.fields.items() if key not in _OWN}
     inner = record.fields.get("metadata")
     metadata |= inner if isinstance(inner, dict) else {"metadata": inner}
@@ -91,34 +92,51 @@ def read_qrels(path: Path | str, on_error: OnError = "stop") -> Qrels:
     """
     path = Path(path)
     qrels: Qrels = {}
+    errors: list[DataError] = []
+    try:
+        for number, query, passage, grade in read_judgements(path, on_error):
+            earlier = qrels.setdefault(query, {}).setdefault(passage, grade)
+            if earlier == grade:
+                continue
+            problem = f"query '{query}' and passage '{passage}' judged twice: {earlier} and {grade}"
+            errors.append(DataError(path, number, problem))
+            if on_error == "stop":
+                raise errors[0]
+    except DataErrors as malformed:
+        errors += malformed.errors
+    if errors:
+        raise DataErrors(errors)
+    return qrels
+
+
+def read_judgements(
+    path: Path | str, on_error: OnError = "stop"
+) -> Iterator[tuple[int, str, str, int]]:
+    """Streams line (from 1), query, passage and grade of a file that ``read_qrels`` reads."""
+    path = Path(path)
     first = True
 
-    def parse(number: int, line: str) -> None:
+    def parse(number: int, line: str) -> tuple[int, str, str, int] | None:
         nonlocal first
         columns = _columns(path, number, line)
         header = first and columns[0] == "query-id"
         first = False
         if header:
-            return
+            return None
         query, passage, grade = columns[0], columns[-2], columns[-1]
         for name, id in (("query-id", query), ("corpus-id", passage)):
             problem = identifier_problem(id)
             if problem:
                 raise DataError(path, number, problem, field=name)
         try:
-            value = int(grade)
+            return number, query, passage, int(grade)
         except ValueError as error:
             problem = f"is '{grade[:40]}'; expected a whole number"
             raise DataError(path, number, problem, field="score") from error
-        earlier = qrels.get(query, {}).get(passage, value)
-        if earlier != value:
-            problem = f"query '{query}' and passage '{passage}' judged twice: {earlier} and {value}"
-            raise DataError(path, number, problem)
-        qrels.setdefault(query, {})[passage] = value
 
-    for _ in read_lines(path, parse, on_error=on_error):
-        pass
-    return qrels
+    for row in read_lines(path, parse, on_error=on_error):
+        if row:
+            yield row
 
 
 def _columns(path: Path, number: int, line: str) -> list[str]:
