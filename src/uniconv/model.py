@@ -29,7 +29,9 @@ from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
 from uniconv.pretrained import load_network, read_settings, resolve, write_settings
+from uniconv.states import Reader, States, padded
 from uniconv.templates import Limits, Template, TemplateKind, load_template
+from uniconv.tree import Tokens
 from uniconv.types import Conversation, Passage
 
 
@@ -86,6 +88,7 @@ class UniConv:
         self.settings = settings or Settings()
         self.training = training
         self.name = name
+        self._made_reader: Reader | None = None
 
     # Loading and saving
 
@@ -205,50 +208,55 @@ class UniConv:
 
     # Embedding
 
-    def embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Embeddings of token sequences that end with the marker, in one padded batch.
+    def embed(self, sequences: Sequence[Tokens], *, batch_tokens: int = 16_384) -> Tensor:
+        """Embeddings of token sequences that end with the marker, in the order given.
 
-        Returns float32 [n, d], L2-normalised, with gradients where they are enabled.
+        Returns float32 [n, d], L2-normalised, with gradients where they are enabled. What sequences
+        have in common at their beginning is read once; passes take at most ``batch_tokens``
+        tokens with their padding.
         """
-        lengths = torch.tensor([len(sequence) for sequence in sequences], device=self.device)
-        ids = torch.zeros(len(sequences), int(lengths.max()), dtype=torch.long)
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = torch.tensor(sequence)
-        ids = ids.to(self.device)
-        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
-        # No attention mask: padding is on the right, where causal attention never looks.
-        hidden = self.lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        return pool(hidden, mask, self.settings.pooling)
+        rows: list[int] = []
+        parts = []
+        for states in self._reader.read(sequences, batch_tokens):
+            rows += states.rows
+            parts.append(self._pool(states))
+        return torch.cat(parts)[torch.tensor(rows).argsort().to(parts[0].device)]
 
     def encode(
         self,
-        sequences: Sequence[Sequence[int]],
+        sequences: Sequence[Tokens],
         *,
         batch_tokens: int = 16_384,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
-        """Embeddings of many token sequences, float32 [n, d], in the order given.
+        """As :meth:`embed`, without gradients and in an array: memory holds one pass at a time.
 
-        Sequences of similar length share a batch of at most ``batch_tokens`` tokens with their
-        padding. ``progress`` is told the number of sequences of each finished batch.
+        ``progress`` is told the number of sequences of each finished pass.
         """
         embeddings = np.empty((len(sequences), self.dimension), dtype=np.float32)
-        order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
-        while order:
-            size = max(1, batch_tokens // max(1, len(sequences[order[0]])))
-            rows, order = order[:size], order[size:]
-            with torch.inference_mode():
-                batch = self.embed([sequences[row] for row in rows])
-            embeddings[rows] = batch.cpu().numpy()
-            if progress is not None:
-                progress(len(rows))
+        with torch.inference_mode():
+            for states in self._reader.read(sequences, batch_tokens):
+                embeddings[states.rows] = self._pool(states).cpu().numpy()
+                if progress is not None:
+                    progress(len(states.rows))
         return embeddings
+
+    @property
+    def _reader(self) -> Reader:
+        if self._made_reader is None or self._made_reader.lm is not self.lm:
+            self._made_reader = Reader(self.lm)
+        return self._made_reader
+
+    def _pool(self, states: States) -> Tensor:
+        paths, mask = padded(states.paths)
+        return pool(states.hidden[paths], mask, self.settings.pooling)
 
     def encode_conversations(
         self, conversations: Sequence[Conversation], **options: Any
     ) -> np.ndarray:
         """Embeddings of the contexts ``C_n`` to retrieve with, float32 [n, d].
 
+        All contexts of a conversation take one pass over it (docs/architecture.md, "Read once").
         Options are those of :meth:`encode`.
 
         Raises:

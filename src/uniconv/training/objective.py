@@ -97,11 +97,7 @@ class Objective(nn.Module):
         """L2-normalised embeddings, float32 [n, d]; a graph to the parameters even for n = 0."""
         if not sequences:
             return self._model.embed([[self._model.template.marker]])[:0]
-        parts, order = [], []
-        for rows in length_groups([len(one) for one in sequences], self._forward_tokens):
-            parts.append(self._model.embed([sequences[row] for row in rows]))
-            order += rows
-        return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
+        return self._model.embed(sequences, batch_tokens=self._forward_tokens)
 
     def _write(self, part: Writing) -> Tensor:
         if not part.prompts:
