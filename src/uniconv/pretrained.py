@@ -83,10 +83,7 @@ def load_network(
         adapter = _adapter_config(source)
         base = source if adapter is None else adapter.base_model_name_or_path
         network = AutoModelForCausalLM.from_pretrained(base, **options)
-        own_tokenizer = adapter is None or (Path(source) / "tokenizer_config.json").exists()
-        tokenizer = AutoTokenizer.from_pretrained(
-            source if own_tokenizer else base, trust_remote_code=trust_remote_code
-        )
+        tokenizer = _tokenizer(source, adapter, trust_remote_code)
         if adapter is not None:
             network = PeftModel.from_pretrained(network, source)
     except (OSError, ValueError) as error:
@@ -100,6 +97,30 @@ def load_network(
     if device == "cpu":
         _allow_faster_matmul()
     return network.to(device).eval(), tokenizer
+
+
+def load_tokenizer(source: str | Path, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model, without its weights.
+
+    Raises:
+        ModelError: there is none.
+    """
+    source = resolve(source)
+    try:
+        return _tokenizer(source, _adapter_config(source), trust_remote_code)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{source}: no tokenizer could be loaded ({reason}); give a folder or hub id of a "
+            'model, or "embedded"'
+        ) from error
+
+
+def _tokenizer(source: str | Path, adapter: Any | None, trust_remote_code: bool) -> Any:
+    """Its own or, for an adapter that has none, that of its base model."""
+    if adapter is not None and not (Path(source) / "tokenizer_config.json").exists():
+        source = adapter.base_model_name_or_path
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
 
 
 def _adapter_config(source: str | Path) -> Any | None:

@@ -162,7 +162,7 @@ def overfit(config: OverfitConfig) -> None:
 
 
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
-app.command(data, name="data", help="Convert data sets to the interchange formats.")
+app.command(data, name="data", help="Get, convert, check and describe data sets.")
 app.command(study, name="study", help="Experiments on the joint objective.")
 
 

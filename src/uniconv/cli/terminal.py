@@ -9,10 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
-from uniconv.data.catalogue import CATALOGUE
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.errors import UniConvError
 from uniconv.search import ConversationalSearch
@@ -58,15 +56,6 @@ def print_sources(answer: Answer, console: Console) -> None:
         f"wrote {1000 * spent['write']:.0f} ms[/dim]",
         highlight=False,
     )
-
-
-def print_catalogue() -> None:
-    """The data sets that can be converted."""
-    table = Table("name", "licence", "home", "use")
-    for name, entry in CATALOGUE.items():
-        use = "evaluation only" if entry.evaluation_only else "any"
-        table.add_row(name, entry.licence, entry.home, use)
-    Console().print(table)
 
 
 @contextmanager
