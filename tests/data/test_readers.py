@@ -272,6 +272,58 @@ def test_linked_questions_find_their_passages_by_title(tmp_path: Path) -> None:
     ]
 
 
+def test_qed_reads_its_release(tmp_path: Path) -> None:
+    row = {
+        "example_id": 7,
+        "title_text": "Mill",
+        "question_text": "who and when",
+        "paragraph_text": "Ada, 1902.",
+        "original_nq_answers": [[{"string": "Ada"}, {"string": "1902"}], [{"string": "Ada"}]],
+        "annotation": {"explanation_type": "none"},
+    }
+    put_lines(tmp_path / "qed-train.jsonlines", row)
+    put_lines(tmp_path / "qed-dev.jsonlines", {**row, "example_id": 8, "original_nq_answers": []})
+    about = convert("qed_nq", tmp_path, tmp_path / "out")
+    assert list(read_conversations(tmp_path / "out/train.jsonl")) == [
+        Conversation("qed_7", (Turn("who and when", "Ada, 1902", positives=("qed_7",)),))
+    ]
+    assert about["counts"]["dev"]["conversations"] == 0
+    assert about["counts"]["left out, without an answer"] == 1
+    references = json.loads((tmp_path / "out/train.references.jsonl").read_text())
+    assert references["references"] == ["Ada, 1902", "Ada"]
+    put_lines(tmp_path / "qed-dev.jsonlines", {**row, "original_nq_answers": [[{"string": 3}]]})
+    with pytest.raises(
+        DataError, match=r"original_nq_answers\[0\].spans\[0\].string': is a number"
+    ):
+        convert("qed_nq", tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "file"), [("ottqa", "dev.traced.json"), ("hybridqa", "dev.json")])
+def test_linked_questions_of_the_releases(name: str, file: str, tmp_path: Path) -> None:
+    put_lines(tmp_path / "wiki.jsonl", {"_id": "w:1", "title": "Old Mill", "text": "t"})
+    node = ["Old Mill", [1, 0], "/wiki/Old_Mill", "passage"]
+    rows = [
+        {"question_id": str(number), "question": "which?", "answer-text": "this", "answer-node": at}
+        for number, at in enumerate(
+            ([node, node], [["x", [0, 0], None, "table"]], [[*node[:2], "/wiki/No", "passage"]], [])
+        )
+    ]
+    put(tmp_path / "released_data" / file, rows)
+    about = convert(name, tmp_path, tmp_path / "out", corpus=tmp_path / "wiki.jsonl")
+    assert list(read_conversations(tmp_path / "out/dev.jsonl")) == [
+        Conversation(f"{name}_0", (Turn("which?", "this", positives=("w:1",)),))
+    ]
+    assert about["counts"]["left out, answer in no passage"] == 2
+    assert about["counts"]["left out, no passage in the corpus"] == 1
+    for wrong, message in (
+        ([*rows, rows[0]], "'0' was already used"),
+        ([{**rows[0], "answer-node": [["x"]]}], "is not text, place, link and kind"),
+    ):
+        put(tmp_path / "released_data" / file, wrong)
+        with pytest.raises(DataError, match=message):
+            convert(name, tmp_path, tmp_path / "out", corpus=tmp_path / "wiki.jsonl")
+
+
 def test_ids_that_repeat_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     qed = {"id": 5, "title": "Mill", "question": "who", "answers": ["Ada"], "paragraph": "Ada."}
     put_lines(tmp_path / "qed_nq.jsonl", qed, {**qed, "paragraph": "Bea."})
