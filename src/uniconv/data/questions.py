@@ -87,9 +87,8 @@ def _qed(record: Record) -> Question | None:
     id = f"qed_{record.integer('example_id')}"
     joined = []
     for number, spans in enumerate(record.list("original_nq_answers")):
-        within = Record(
-            record.path, record.line, {"spans": spans}, f"original_nq_answers[{number}]"
-        )
+        within = f"original_nq_answers[{number}]"
+        answer = Record(record.path, record.line, {"spans": spans}, within)
         joined.append(", ".join(span.text("string").strip() for span in answer.records("spans")))
     answers = tuple(dict.fromkeys(filter(None, joined)))
     passage = Passage(id, record.spoken("paragraph_text"), record.text("title_text"))
