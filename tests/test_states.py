@@ -38,7 +38,7 @@ def test_all_turns_of_a_conversation_are_embedded_in_one_pass(family: str, atten
     model = tiny_uniconv(family)
     model.lm.set_attn_implementation(attention)
     expected = np.stack([model.read(context).embedding for context in CONTEXTS])
-    assert model._reader.reads_trees
+    assert model.reader.reads_trees
     counted = Counted(model)
     found = model.encode_conversations(CONTEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -84,7 +84,7 @@ def test_a_backbone_that_ignores_positions_reads_one_by_one(
     base.forward = deaf
     expected = np.stack([model.read(context).embedding for context in CONTEXTS])
     np.testing.assert_allclose(model.encode_conversations(CONTEXTS), expected, atol=1e-5)
-    assert not model._reader.reads_trees
+    assert not model.reader.reads_trees
     assert "one by one" in caplog.text
 
 

@@ -29,7 +29,7 @@ from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
 from uniconv.pretrained import load_network, read_settings, resolve, write_settings
-from uniconv.states import Reader, States, padded
+from uniconv.states import Reader, padded
 from uniconv.templates import Limits, Template, TemplateKind, load_template
 from uniconv.tree import Tokens
 from uniconv.types import Conversation, Passage
@@ -88,7 +88,7 @@ class UniConv:
         self.settings = settings or Settings()
         self.training = training
         self.name = name
-        self._made_reader: Reader | None = None
+        self._reader: Reader | None = None
 
     # Loading and saving
 
@@ -215,12 +215,20 @@ class UniConv:
         have in common at their beginning is read once; passes take at most ``batch_tokens``
         tokens with their padding.
         """
-        rows: list[int] = []
-        parts = []
-        for states in self._reader.read(sequences, batch_tokens):
-            rows += states.rows
-            parts.append(self._pool(states))
-        return torch.cat(parts)[torch.tensor(rows).argsort().to(parts[0].device)]
+        states = self.reader.read_all(sequences, batch_tokens)
+        return self.pool(states.hidden, states.paths)
+
+    def pool(self, hidden: Tensor, paths: Sequence[Tensor]) -> Tensor:
+        """Embeddings of paths through states, as in :class:`uniconv.states.States`."""
+        rows, mask = padded(paths)
+        return pool(hidden[rows], mask, self.settings.pooling)
+
+    @property
+    def reader(self) -> Reader:
+        """What runs the LM over many sequences."""
+        if self._reader is None or self._reader.lm is not self.lm:
+            self._reader = Reader(self.lm)
+        return self._reader
 
     def encode(
         self,
@@ -235,21 +243,11 @@ class UniConv:
         """
         embeddings = np.empty((len(sequences), self.dimension), dtype=np.float32)
         with torch.inference_mode():
-            for states in self._reader.read(sequences, batch_tokens):
-                embeddings[states.rows] = self._pool(states).cpu().numpy()
+            for states in self.reader.read(sequences, batch_tokens):
+                embeddings[states.rows] = self.pool(states.hidden, states.paths).cpu().numpy()
                 if progress is not None:
                     progress(len(states.rows))
         return embeddings
-
-    @property
-    def _reader(self) -> Reader:
-        if self._made_reader is None or self._made_reader.lm is not self.lm:
-            self._made_reader = Reader(self.lm)
-        return self._made_reader
-
-    def _pool(self, states: States) -> Tensor:
-        paths, mask = padded(states.paths)
-        return pool(states.hidden[paths], mask, self.settings.pooling)
 
     def encode_conversations(
         self, conversations: Sequence[Conversation], **options: Any

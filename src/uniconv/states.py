@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 from uniconv.tree import Tokens, Tree, batches, grow, separate, tensors, visible
 
 log = logging.getLogger(__name__)
+
+_TRUNK = [3 + (7 * n) % 11 for n in range(16)]
 
 TREE_TOKENS = 2048
 """The most tokens of a tree with branches: its attention mask grows with their square."""
@@ -38,24 +42,53 @@ class Reader:
     def __init__(self, lm: Any) -> None:
         self.lm = lm
         self._config = lm.config.get_text_config()
-        self._reads_trees: bool | None = None
 
     def read(self, sequences: Sequence[Tokens], budget: int) -> Iterator[States]:
         """The states of all sequences, in passes of at most ``budget`` tokens with padding."""
         for trees in batches(self._trees(sequences, budget), budget):
             yield self._pass(trees)
 
-    @property
+    def read_all(self, sequences: Sequence[Tokens], budget: int) -> States:
+        """The states of all sequences together, in the order given; at least one sequence."""
+        rows: list[int] = []
+        paths: list[Tensor] = []
+        parts, read = [], 0
+        for states in self.read(sequences, budget):
+            rows += states.rows
+            paths += [path + read for path in states.paths]
+            parts.append(states.hidden)
+            read += len(states.hidden)
+        order = sorted(range(len(rows)), key=rows.__getitem__)
+        return States(torch.cat(parts), sorted(rows), [paths[place] for place in order])
+
+    @cached_property
+    def has_plain_head(self) -> bool:
+        """Whether logits are the output layer of the last states and nothing more."""
+        ids = torch.tensor([_TRUNK], device=self.lm.device)
+        with torch.no_grad(), _evaluating(self.lm):
+            logits = self.lm(input_ids=ids, use_cache=False).logits
+            hidden = self.lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            return _near(self.lm.get_output_embeddings()(hidden), logits)
+
+    @cached_property
     def reads_trees(self) -> bool:
         """Whether a tree's states are those of its sequences, found by trying it once."""
-        if self._reads_trees is None:
-            self._reads_trees = self._try()
-            if not self._reads_trees:
-                log.warning(
-                    "this backbone can't read several continuations of a conversation in one pass "
-                    "(it ignores position ids or attention masks); it reads them one by one"
+        sequences = [_TRUNK, [*_TRUNK[:12], 5, 6, 4], [*_TRUNK[:12], 9], [*_TRUNK, 8, 3]]
+        try:
+            with torch.no_grad(), _evaluating(self.lm):
+                found = self._pass(grow(sequences, budget=100, least_shared=1))
+                same = all(
+                    _near(found.hidden[path], self._pass(separate([sequences[row]])).hidden)
+                    for row, path in zip(found.rows, found.paths, strict=True)
                 )
-        return self._reads_trees
+        except (TypeError, ValueError, RuntimeError):  # whatever a foreign model refuses with
+            same = False
+        if not same:
+            log.warning(
+                "this backbone can't read several continuations of a conversation in one pass "
+                "(it ignores position ids or attention masks); it reads them one by one"
+            )
+        return same
 
     def _trees(self, sequences: Sequence[Tokens], budget: int) -> list[Tree]:
         window = getattr(self._config, "sliding_window", None)
@@ -87,25 +120,22 @@ class Reader:
         dtype = self.lm.dtype
         return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
-    @torch.no_grad()
-    def _try(self) -> bool:
-        trunk = [3 + (7 * n) % 11 for n in range(16)]
-        sequences = [trunk, [*trunk[:12], 5, 6, 4], [*trunk[:12], 9], [*trunk, 8, 3]]
-        was_training = self.lm.training
-        self.lm.eval()
-        try:
-            found = self._pass(grow(sequences, budget=100, least_shared=1))
-            for row, path in zip(found.rows, found.paths, strict=True):
-                expected = self._pass(separate([sequences[row]])).hidden.float()
-                difference = (found.hidden[path].float() - expected).abs().max()
-                # Between bfloat16's rounding and the difference that a wrong mask makes.
-                if difference > 0.1 * expected.abs().max():
-                    return False
-        except (TypeError, ValueError, RuntimeError):  # whatever a foreign model refuses with
-            return False
-        finally:
-            self.lm.train(was_training)
-        return True
+
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Between bfloat16's rounding and the difference that a wrong mask makes."""
+    difference = (found.float() - expected.float()).abs().max()
+    return bool(difference <= 0.1 * expected.float().abs().max())
+
+
+@contextmanager
+def _evaluating(lm: Any) -> Iterator[None]:
+    """Without dropout."""
+    was_training = lm.training
+    lm.eval()
+    try:
+        yield
+    finally:
+        lm.train(was_training)
 
 
 def padded(paths: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

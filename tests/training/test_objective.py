@@ -13,7 +13,8 @@ from torch.nn.functional import log_softmax
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Objectives
 from uniconv.training.collate import Batch, Contrast, Writing
-from uniconv.training.objective import Objective, length_groups
+from uniconv.training.forwards import length_groups
+from uniconv.training.objective import Objective
 
 PROMPTS = [[1, 300, 301, 302, 5], [1, 310], [1, 320, 321]]
 RESPONSES = [[306, 4], [307, 308, 309, 4], [311, 312, 4]]

@@ -92,7 +92,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """All tokens that are read, without padding."""
+        """All tokens of its sequences; what they share counts each time."""
         return sum(getattr(self, part).tokens for part in PARTS)
 
 

@@ -7,8 +7,11 @@ computed in float32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
 IGNORED = -100
@@ -87,3 +90,61 @@ def response_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     known = targets != IGNORED
     return cross_entropy(logits[known].float(), targets[known], reduction="sum")
+
+
+def head_cross_entropy(
+    head: nn.Module, states: Tensor, targets: Tensor, *, rows: int = 1024
+) -> Tensor:
+    """:func:`response_cross_entropy` from the states, without ever holding all logits.
+
+    ``head`` makes logits [n, vocabulary] of ``states`` [n, d]; ``targets`` is int64 [n]. Logits
+    exist for ``rows`` tokens at a time, and gradients are computed along with the loss, so nothing
+    is computed twice.
+    """
+    parameters = [one for one in head.parameters() if one.requires_grad]
+    total: Tensor = _HeadCrossEntropy.apply(head, targets, rows, states, *parameters)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _HeadCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, head: nn.Module, targets: Tensor, rows: int, states: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        wanted = [place for place, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
+        inputs = (states, *parameters)
+        gradients = {place: torch.zeros_like(inputs[place]) for place in wanted}
+        total = states.new_zeros((), dtype=torch.float32)
+        kind = states.device.type
+        for start in range(0, len(states), rows):
+            part = slice(start, start + rows)
+            # A cached bfloat16 copy of the weights would belong to the graph of one part.
+            with (
+                torch.set_grad_enabled(bool(wanted)),
+                torch.autocast(
+                    kind,
+                    torch.get_autocast_dtype(kind),
+                    enabled=torch.is_autocast_enabled(kind),
+                    cache_enabled=False,
+                ),
+            ):
+                here = states[part].detach().requires_grad_(bool(wanted))
+                loss = cross_entropy(head(here).float(), targets[part], reduction="sum")
+            total += loss.detach()
+            if wanted:
+                sources = [here if place == 0 else inputs[place] for place in wanted]
+                for place, gradient in zip(wanted, grad(loss, sources), strict=True):
+                    if place == 0:
+                        gradients[0][part] = gradient
+                    else:
+                        gradients[place] += gradient
+        ctx.wanted = wanted
+        ctx.save_for_backward(*gradients.values())
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        found: list[Tensor | None] = [None] * len(ctx.needs_input_grad[3:])
+        for place, gradient in zip(ctx.wanted, ctx.saved_tensors, strict=True):
+            found[place] = gradient * upstream[0]
+        return (None, None, None, *found)

@@ -1,11 +1,8 @@
-"""The joint objective as a module: a batch in, the sums of its loss parts out.
-
-This is the reference: every format is a sequence of its own with its own forward pass.
-"""
+"""The joint objective as a module: a batch in, the sums of its loss parts out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,15 +10,14 @@ from torch import Tensor, nn
 
 from uniconv.config import Objectives
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Batch, Contrast, Tokens, Writing
+from uniconv.training.collate import PARTS, Batch, Contrast
 from uniconv.training.distributed import gather
+from uniconv.training.forwards import Forward, choose
 from uniconv.training.losses import (
-    IGNORED,
     contrastive,
     first_occurrences,
     no_negatives,
     reciprocal_ranks,
-    response_cross_entropy,
     similarities,
 )
 
@@ -41,12 +37,13 @@ class Objective(nn.Module):
         *,
         forward_tokens: int = 16_384,
         bf16: bool = False,
+        way: Callable[[UniConv, int], Forward] = choose,
     ) -> None:
         super().__init__()
         self.network: Any = model.network  # registers the parameters
         self._model = model
         self._temperature = weights.temperature
-        self._forward_tokens = forward_tokens
+        self._run = way(model, forward_tokens)
         self._bf16 = bf16
         values = (weights.retrieval, weights.generation, weights.alpha, weights.gamma)
         self.weights = dict(zip(PARTS, values, strict=True))
@@ -57,22 +54,31 @@ class Objective(nn.Module):
         Keys are PARTS of weight above 0 and, without gradients, ``{part}_mrr`` and
         ``{part}_accuracy`` of the contrastive ones. Documents of all processes are candidates.
         """
-        sums: dict[str, Tensor] = {}
+        parts = {name: getattr(batch, name) for name, weight in self.weights.items() if weight}
         with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-            for part, weight in self.weights.items():
-                if weight:
-                    sums |= self._sums(part, getattr(batch, part))
+            outputs = self._run(parts)
+        sums: dict[str, Tensor] = {}
+        for name, part in parts.items():
+            if isinstance(part, Contrast):
+                sums |= self._contrast(name, part, *outputs.embeddings[name])
+            else:
+                sums[name] = outputs.losses[name]
         return sums
 
-    def _sums(self, part: str, content: Contrast | Writing) -> dict[str, Tensor]:
-        if isinstance(content, Writing):
-            return {part: self._write(content)}
-        logits, labels = self._logits(content)
+    def _contrast(
+        self, name: str, part: Contrast, queries: Tensor, documents: Tensor
+    ) -> dict[str, Tensor]:
+        labels, own, keys = part.tensors(self._model.device)
+        documents, offset = gather(documents)
+        keys, _ = gather(keys)
+        labels = first_occurrences(keys)[labels + offset]
+        excluded = no_negatives(labels, own, keys)
+        logits = similarities(queries, documents, excluded, self._temperature)
         ranks = reciprocal_ranks(logits.detach(), labels)
         return {
-            part: contrastive(logits, labels),
-            f"{part}_mrr": ranks.sum(),
-            f"{part}_accuracy": (ranks == 1).float().sum(),
+            name: contrastive(logits, labels),
+            f"{name}_mrr": ranks.sum(),
+            f"{name}_accuracy": (ranks == 1).float().sum(),
         }
 
     def combine(self, sums: dict[str, Tensor], scale: Sequence[float]) -> Tensor:
@@ -83,77 +89,3 @@ class Objective(nn.Module):
             if weight
         ]
         return torch.stack(parts).sum()
-
-    def _logits(self, part: Contrast) -> tuple[Tensor, Tensor]:
-        labels, own, keys = part.tensors(self._model.device)
-        queries = self.embed(part.queries)
-        documents, offset = gather(self.embed(part.documents))
-        keys, _ = gather(keys)
-        labels = first_occurrences(keys)[labels + offset]
-        excluded = no_negatives(labels, own, keys)
-        return similarities(queries, documents, excluded, self._temperature), labels
-
-    def embed(self, sequences: Sequence[Tokens]) -> Tensor:
-        """L2-normalised embeddings, float32 [n, d]; a graph to the parameters even for n = 0."""
-        if not sequences:
-            return self._model.embed([[self._model.template.marker]])[:0]
-        return self._model.embed(sequences, batch_tokens=self._forward_tokens)
-
-    def _write(self, part: Writing) -> Tensor:
-        if not part.prompts:
-            marker = [self._model.template.marker]
-            return self._write(Writing([marker], [marker])) * 0
-        lengths = [len(p) + len(r) for p, r in zip(part.prompts, part.responses, strict=True)]
-        losses = []
-        for rows in length_groups(lengths, self._forward_tokens):
-            prompts = [part.prompts[row] for row in rows]
-            responses = [part.responses[row] for row in rows]
-            losses.append(response_cross_entropy(*self._response_logits(prompts, responses)))
-        return torch.stack(losses).sum()
-
-    def _response_logits(
-        self, prompts: Sequence[Tokens], responses: Sequence[Tokens]
-    ) -> tuple[Tensor, Tensor]:
-        """Logits [n, r, vocabulary] and targets [n, r] for responses of up to r tokens.
-
-        Padding is on the left, so that responses end together and the LM computes the logits of
-        the last r positions alone. A response's last token is predicted but never read.
-        """
-        inputs = [p + r[:-1] for p, r in zip(prompts, responses, strict=True)]
-        length, last = max(map(len, inputs)), max(map(len, responses))
-        ids = torch.zeros(len(inputs), length, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        targets = torch.full((len(inputs), last), IGNORED)
-        for row, (tokens, response) in enumerate(zip(inputs, responses, strict=True)):
-            ids[row, length - len(tokens) :] = torch.tensor(tokens)
-            mask[row, length - len(tokens) :] = 1
-            targets[row, last - len(response) :] = torch.tensor(response)
-        device = self._model.device
-        logits: Tensor = self._model.lm(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
-            use_cache=False,
-            logits_to_keep=last,
-        ).logits
-        return logits, targets.to(device)
-
-
-def length_groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows in groups of similar length, longest first.
-
-    A group with its padding takes at most ``budget`` tokens, and its longest row is at most twice
-    as long as its shortest.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    while order:
-        longest = lengths[order[0]]
-        size = 1
-        while (
-            size < len(order)
-            and (size + 1) * longest <= budget
-            and 2 * lengths[order[size]] >= longest
-        ):
-            size += 1
-        yield order[:size]
-        order = order[size:]

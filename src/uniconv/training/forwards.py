@@ -1,0 +1,188 @@
+"""Two ways through the LM for a batch: everything shared in trees, or every sequence on its own.
+
+Both give the same sums and gradients, dropout aside. ``Separate`` is obviously right and serves
+any backbone; ``Shared`` is several times faster, since what sequences have in common at their
+beginning is read once: the three formats of a turn, and all turns of a conversation that are in
+the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from uniconv.model import UniConv
+from uniconv.states import States, padded
+from uniconv.training.collate import Contrast, Tokens, Writing
+from uniconv.training.losses import IGNORED, head_cross_entropy, response_cross_entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the LM makes of a batch, by part.
+
+    ``embeddings`` are of queries and of documents, float32 [n, d], L2-normalised; ``losses`` are
+    sums over the tokens of responses. All reach every trained parameter that a full batch would.
+    """
+
+    embeddings: Mapping[str, tuple[Tensor, Tensor]]
+    losses: Mapping[str, Tensor]
+
+
+class Forward(Protocol):
+    """A way through the LM."""
+
+    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+        """The outputs of the parts; a part may be empty."""
+
+
+def choose(model: UniConv, forward_tokens: int) -> Forward:
+    """``Shared`` where the backbone allows it, ``Separate`` otherwise."""
+    way = Shared if model.reader.reads_trees and model.reader.has_plain_head else Separate
+    return way(model, forward_tokens)
+
+
+class Shared:
+    """One pass over the trees of all sequences of a batch."""
+
+    def __init__(self, model: UniConv, forward_tokens: int) -> None:
+        self._model = model
+        self._budget = forward_tokens
+
+    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+        sequences: list[Tokens] = []
+        for part in parts.values():
+            if isinstance(part, Contrast):
+                sequences += [*part.queries, *part.documents]
+            else:  # a response's last token is predicted but never read
+                pairs = zip(part.prompts, part.responses, strict=True)
+                sequences += [prompt + response[:-1] for prompt, response in pairs]
+        sequences = sequences or [[self._model.template.marker]]
+        states = self._model.reader.read_all(sequences, self._budget)
+        rest = iter(states.paths)
+        embeddings, losses = {}, {}
+        for name, part in parts.items():
+            if isinstance(part, Contrast):
+                embeddings[name] = (
+                    self._embed(states, [next(rest) for _ in part.queries]),
+                    self._embed(states, [next(rest) for _ in part.documents]),
+                )
+            else:
+                losses[name] = self._write(states, part, rest)
+        return Outputs(embeddings, losses)
+
+    def _embed(self, states: States, paths: Sequence[Tensor]) -> Tensor:
+        if not paths:
+            return self._model.pool(states.hidden, states.paths[:1])[:0]
+        return self._model.pool(states.hidden, paths)
+
+    def _write(self, states: States, part: Writing, paths: Iterator[Tensor]) -> Tensor:
+        head: nn.Module = self._model.lm.get_output_embeddings()
+        if not part.prompts:
+            logits: Tensor = head(states.hidden[:1])
+            return logits.sum() * 0
+        prompts, responses = part.prompts, part.responses
+        # The state of a token predicts the next one, from the last of the prompt on.
+        predicting = torch.cat([next(paths)[len(prompt) - 1 :] for prompt in prompts])
+        targets = torch.tensor([token for response in responses for token in response])
+        return head_cross_entropy(head, states.hidden[predicting], targets.to(predicting.device))
+
+
+class Separate:
+    """A sequence of its own for every format of every turn, padded in batches."""
+
+    def __init__(self, model: UniConv, forward_tokens: int) -> None:
+        self._model = model
+        self._budget = forward_tokens
+
+    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+        contrasts = {name: part for name, part in parts.items() if isinstance(part, Contrast)}
+        writings = {name: part for name, part in parts.items() if isinstance(part, Writing)}
+        return Outputs(
+            {
+                name: (self._embed(part.queries), self._embed(part.documents))
+                for name, part in contrasts.items()
+            },
+            {name: self._write(part) for name, part in writings.items()},
+        )
+
+    def _embed(self, sequences: Sequence[Tokens]) -> Tensor:
+        """L2-normalised embeddings, float32 [n, d]; a graph to the parameters even for n = 0."""
+        if not sequences:
+            return self._embed([[self._model.template.marker]])[:0]
+        parts, order = [], []
+        for rows in length_groups([len(one) for one in sequences], self._budget):
+            ids, mask = padded([torch.tensor(sequences[row]) for row in rows])
+            device = self._model.device
+            # No attention mask: padding is on the right, where causal attention never looks.
+            base = self._model.lm.base_model
+            hidden = base(input_ids=ids.to(device), use_cache=False).last_hidden_state
+            nodes = torch.arange(mask.numel(), device=device).view_as(mask)
+            lengths = mask.sum(1).tolist()
+            paths = [row[:length] for row, length in zip(nodes, lengths, strict=True)]
+            parts.append(self._model.pool(hidden.flatten(0, 1), paths))
+            order += rows
+        return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
+
+    def _write(self, part: Writing) -> Tensor:
+        if not part.prompts:
+            marker = [self._model.template.marker]
+            return self._write(Writing([marker], [marker])) * 0
+        lengths = [len(p) + len(r) for p, r in zip(part.prompts, part.responses, strict=True)]
+        losses = []
+        for rows in length_groups(lengths, self._budget):
+            prompts = [part.prompts[row] for row in rows]
+            responses = [part.responses[row] for row in rows]
+            losses.append(response_cross_entropy(*self._response_logits(prompts, responses)))
+        return torch.stack(losses).sum()
+
+    def _response_logits(
+        self, prompts: Sequence[Tokens], responses: Sequence[Tokens]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [n, r, vocabulary] and targets [n, r] for responses of up to r tokens.
+
+        Padding is on the left, so that responses end together and the LM computes the logits of
+        the last r positions alone. A response's last token is predicted but never read.
+        """
+        inputs = [p + r[:-1] for p, r in zip(prompts, responses, strict=True)]
+        length, last = max(map(len, inputs)), max(map(len, responses))
+        ids = torch.zeros(len(inputs), length, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        targets = torch.full((len(inputs), last), IGNORED)
+        for row, (tokens, response) in enumerate(zip(inputs, responses, strict=True)):
+            ids[row, length - len(tokens) :] = torch.tensor(tokens)
+            mask[row, length - len(tokens) :] = 1
+            targets[row, last - len(response) :] = torch.tensor(response)
+        device = self._model.device
+        logits: Tensor = self._model.lm(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
+            use_cache=False,
+            logits_to_keep=last,
+        ).logits
+        return logits, targets.to(device)
+
+
+def length_groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Rows in groups of similar length, longest first.
+
+    A group with its padding takes at most ``budget`` tokens, and its longest row is at most twice
+    as long as its shortest.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while order:
+        longest = lengths[order[0]]
+        size = 1
+        while (
+            size < len(order)
+            and (size + 1) * longest <= budget
+            and 2 * lengths[order[size]] >= longest
+        ):
+            size += 1
+        yield order[:size]
+        order = order[size:]

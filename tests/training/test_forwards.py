@@ -1,0 +1,179 @@
+"""The tree gives the losses and gradients of separate sequences (DESIGN: tree == separate)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tiny import FAMILIES, tiny_uniconv
+from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
+from uniconv.model import Settings, UniConv
+from uniconv.templates import Limits
+from uniconv.training.collate import PARTS, Batch, Collator
+from uniconv.training.examples import Example, Examples
+from uniconv.training.forwards import Forward, Separate, Shared, choose
+from uniconv.training.losses import head_cross_entropy
+from uniconv.training.network import unfreeze
+from uniconv.training.objective import Objective
+from uniconv.types import Conversation, Passage, Turn
+
+WEIGHTS = Objectives(retrieval=1, generation=0.7, alpha=0.5, gamma=0.3, temperature=0.1)
+PASSAGES = {f"p{n}": Passage(f"p{n}", "deforms under weight " * n, f"Ice {n}") for n in range(6)}
+WORDS = ["tower", "harbour", "1893", "who", "built", "it", "opened", "spring", "é", "漢字"]
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
+IDS = st.lists(st.sampled_from(sorted(PASSAGES)), max_size=2, unique=True).map(tuple)
+TURNS = st.builds(Turn, TEXTS, TEXTS, st.none(), IDS, IDS)
+CONVERSATIONS = st.lists(
+    st.lists(TURNS, min_size=1, max_size=5).map(tuple), min_size=1, max_size=3
+).map(lambda all: [Conversation(f"c{n}", turns) for n, turns in enumerate(all)])
+FIXED = [
+    Conversation(
+        "a",
+        tuple(
+            Turn(f"who built tower {n}, and when?", f"Family {n} did [1].", None, (f"p{n}",), ())
+            for n in range(5)
+        ),
+    ),
+    Conversation("b", (Turn("who?", "The harbour.", None, ("p1", "p5"), ("p2",)),)),
+]
+
+
+def batch_of(model: UniConv, conversations: list[Conversation]) -> Batch:
+    source = Source((Path("c"),), (Path("p"),))
+    examples = [
+        Example(one, number, 0) for one in conversations for number in range(1, len(one.turns) + 1)
+    ]
+    pool = list(PASSAGES.values())
+    collate = Collator(
+        model.template,
+        Examples([source], examples, [PASSAGES], [pool]),
+        DataConfig((source,), grounded_passages=2),
+        WEIGHTS,
+    )
+    return collate((place, random.Random(place)) for place in range(len(examples)))
+
+
+def run(
+    model: UniConv, batch: Batch, way: type[Forward], tokens: int = 16_384
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Sums by part and gradients by parameter."""
+    objective = Objective(model, WEIGHTS, forward_tokens=tokens, way=way)
+    objective.zero_grad()
+    sums = objective(batch)
+    objective.combine(sums, [1 / max(1, count) for count in batch.counts]).backward()
+    gradients = {
+        name: one.grad.clone() for name, one in objective.named_parameters() if one.requires_grad
+    }
+    return {name: value.detach() for name, value in sums.items()}, gradients
+
+
+def assert_equal(model: UniConv, batch: Batch, tokens: int = 16_384) -> None:
+    shared, shared_gradients = run(model, batch, Shared, tokens)
+    separate, separate_gradients = run(model, batch, Separate)
+    assert shared.keys() == separate.keys() >= {*PARTS}
+    for name in PARTS:
+        torch.testing.assert_close(shared[name], separate[name], rtol=1e-5, atol=1e-5)
+    whole = torch.cat([one.flatten() for one in separate_gradients.values()])
+    difference = torch.cat(
+        [(shared_gradients[name] - one).flatten() for name, one in separate_gradients.items()]
+    )
+    assert difference.norm() <= 1e-5 * max(1e-3, float(whole.norm()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_tree_equals_separate(family: str, method: str) -> None:
+    model = tiny_uniconv(family)
+    if method == "lora":
+        unfreeze(model, ModelConfig("", adapter=Adapter(rank=4, dropout=0)))
+        for name, parameter in model.network.named_parameters():
+            if "lora_B" in name:  # zero at first, which would leave A without a gradient
+                nn.init.normal_(parameter, std=0.1)
+    assert isinstance(Objective(model, WEIGHTS)._run, Shared)
+    batch = batch_of(model, FIXED)
+    assert min(batch.counts) > 0
+    assert_equal(model, batch)
+    assert_equal(model, batch, tokens=120)  # several trees, which repeat what they share
+
+
+@settings(max_examples=25, deadline=None)
+@given(CONVERSATIONS, st.sampled_from([16_384, 150]))
+def test_tree_equals_separate_for_any_conversations(
+    conversations: list[Conversation], tokens: int
+) -> None:
+    model = tiny_uniconv("qwen3", limits=Limits(conversation=60, passage=20, response=8))
+    assert_equal(model, batch_of(model, conversations), tokens)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "weighted_mean"])
+def test_tree_equals_separate_with_every_pooling(pooling: str) -> None:
+    model = tiny_uniconv(settings=Settings(pooling=pooling))  # type: ignore[arg-type]
+    assert_equal(model, batch_of(model, FIXED))
+
+
+def test_a_conversation_is_read_once() -> None:
+    model = tiny_uniconv()
+    turns = tuple(
+        Turn(f"And who built the tower number {n}, and when was it?", f"It was opened in 189{n}.")
+        for n in range(8)
+    )
+    conversation = Conversation("long", turns)
+    batch = batch_of(model, [conversation])
+    read: list[int] = []
+    objective = Objective(model, Objectives(retrieval=0, alpha=0))
+    assert model.reader.reads_trees  # tried before tokens are counted
+    model.lm.base_model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    objective(batch)
+    assert sum(read) <= len(model.template.conversation(conversation))
+    assert sum(read) < batch.tokens / 4
+
+
+def test_a_logit_cap_is_read_separately() -> None:
+    model = tiny_uniconv()
+    forward = model.lm.forward
+
+    def capped(*args: object, **options: object) -> object:
+        output = forward(*args, **options)
+        output.logits = torch.tanh(output.logits)
+        return output
+
+    model.lm.forward = capped
+    assert isinstance(choose(model, 100), Separate)
+    assert isinstance(choose(tiny_uniconv(), 100), Shared)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_chunks_of_logits_change_nothing(rows: int) -> None:
+    torch.manual_seed(0)
+    head = nn.Linear(8, 20)
+    states = torch.randn(7, 8, requires_grad=True)
+    targets = torch.randint(0, 20, (7,))
+    expected = cross_entropy(head(states), targets, reduction="sum")
+    (2 * expected).backward()
+    wanted = [states.grad, head.weight.grad, head.bias.grad]
+    states.grad = None
+    head.zero_grad()
+    found = head_cross_entropy(head, states, targets, rows=rows)
+    (2 * found).backward()
+    torch.testing.assert_close(found, expected)
+    for one, other in zip([states.grad, head.weight.grad, head.bias.grad], wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_frozen_head_passes_gradients_to_the_states_alone() -> None:
+    head = nn.Linear(8, 20).requires_grad_(False)
+    states = torch.randn(3, 8, requires_grad=True)
+    head_cross_entropy(head, states, torch.tensor([1, 2, 3]), rows=2).backward()
+    assert states.grad is not None
+    assert head.weight.grad is None
+    with torch.no_grad():
+        assert head_cross_entropy(head, states, torch.tensor([1, 2, 3])).item() > 0
