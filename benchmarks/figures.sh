@@ -23,16 +23,16 @@ for domain in clapnq cloud; do
     "$uniconv" index "$out/mtrag-$domain/corpus.jsonl" --out "$out/index-$domain" --exact
 done
 
+train=(--train "$out/topiocqa/train.jsonl") # gold passages are seen in training or unseen
 measure() { # NAME CONVERSATIONS INDEX [option …]
     local result=$out/results/$1
     [ -f "$result/result.json" ] ||
         "$uniconv" evaluate retrieval --conversations "$2" --index "$3" --out "$result" "${@:4}"
 }
 for retriever in dense hybrid; do
-    measure "topiocqa-$retriever" "$out/topiocqa/dev.jsonl" "$out/index-wiki" --retriever $retriever
+    measure "topiocqa-$retriever" "$out/topiocqa/dev.jsonl" "$out/index-wiki" "${train[@]}" \
+        --retriever $retriever
     measure "inscit-$retriever" "$out/inscit/dev.jsonl" "$out/index-wiki" --retriever $retriever
-    measure "topiocqa-unseen-$retriever" "$out/topiocqa/dev.jsonl" "$out/index-wiki" \
-        --retriever $retriever --qrels "$out/topiocqa/dev_unseen.qrels.tsv"
     for domain in clapnq cloud; do
         measure "$domain-$retriever" "$out/mtrag-$domain/dev.jsonl" "$out/index-$domain" \
             --retriever $retriever
@@ -40,12 +40,16 @@ for retriever in dense hybrid; do
 done
 for query in last history; do
     bm25=(--retriever bm25 --query $query)
-    measure "topiocqa-bm25-$query" "$out/topiocqa/dev.jsonl" "$out/index-wiki" "${bm25[@]}"
+    measure "topiocqa-bm25-$query" "$out/topiocqa/dev.jsonl" "$out/index-wiki" "${train[@]}" "${bm25[@]}"
     measure "inscit-bm25-$query" "$out/inscit/dev.jsonl" "$out/index-wiki" "${bm25[@]}"
-    measure "topiocqa-unseen-bm25-$query" "$out/topiocqa/dev.jsonl" "$out/index-wiki" "${bm25[@]}" \
-        --qrels "$out/topiocqa/dev_unseen.qrels.tsv"
     for domain in clapnq cloud; do
         measure "$domain-bm25-$query" "$out/mtrag-$domain/dev.jsonl" "$out/index-$domain" "${bm25[@]}"
+    done
+done
+for query in questions rewrite; do
+    for domain in clapnq cloud; do
+        measure "$domain-bm25-$query" "$out/mtrag-$domain/dev.jsonl" "$out/index-$domain" \
+            --retriever bm25 --query $query
     done
 done
 
@@ -58,9 +62,7 @@ minilm() { # NAME CORPUS INDEX CONVERSATIONS [option …]
     [ -f "$result/result.json" ] ||
         "$python" "$here/minilm.py" "$2" "$out/minilm-$3" "$4" "$result" "${@:5}"
 }
-minilm topiocqa "$wiki" index-wiki "$out/topiocqa/dev.jsonl"
-minilm topiocqa-unseen "$wiki" index-wiki "$out/topiocqa/dev.jsonl" \
-    --qrels "$out/topiocqa/dev_unseen.qrels.tsv"
+minilm topiocqa "$wiki" index-wiki "$out/topiocqa/dev.jsonl" "${train[@]}"
 minilm inscit "$wiki" index-wiki "$out/inscit/dev.jsonl"
 for domain in clapnq cloud; do
     minilm $domain "$out/mtrag-$domain/corpus.jsonl" index-$domain "$out/mtrag-$domain/dev.jsonl"

@@ -1,7 +1,7 @@
 """What a user would pick instead: all-MiniLM-L6-v2, with the conversation as one text.
 
     pip install -e '.[benchmarks]'
-    python benchmarks/minilm.py CORPUS INDEX CONVERSATIONS OUT [--query last] [--qrels QRELS]
+    python benchmarks/minilm.py CORPUS INDEX CONVERSATIONS OUT [--query last] [--train FILE …]
 
 It is ``uniconv evaluate retrieval --encoder`` with the weights of a package, so that no network is
 needed. Passages and queries are cut to the model's 256 tokens.
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("conversations", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--query", choices=get_args(QueryForm), default="history")
-    parser.add_argument("--qrels", type=Path)
+    parser.add_argument("--train", type=Path, nargs="+", default=())
     arguments = vars(parser.parse_args())
     evaluate_retrieval(RetrievalEvaluation(encoder=str(get_model_path()), **arguments))
 

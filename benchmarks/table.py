@@ -2,8 +2,9 @@
 
     python benchmarks/table.py OUT/results
 
-A row a result: its name, the number of queries, and the mean of each metric with its 95 % interval
-where there is one.
+A row a result: its name, the number of queries, and the mean of each metric with its 95 % interval.
+Where training's passages are known, a second row has the queries whose gold passages are not among
+them.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ def main() -> None:
     folder = Path(sys.argv[1])
     paths = sorted([*folder.glob("*/result.json"), *folder.glob("*/*/result.json")])
     read = {path: json.loads(path.read_text("utf-8")) for path in paths}
-    results = [
-        (str(path.parent.relative_to(folder)), result)
-        for path, result in read.items()
-        if "metrics" in result  # the parts of responses have folders of their own
-    ]
+    results = []
+    for path, result in read.items():
+        name = str(path.parent.relative_to(folder))
+        if "metrics" in result:  # the parts of responses have folders of their own
+            results.append((name, result))
+            unseen = result.get("breakdowns", {}).get("gold", {}).get("unseen")
+            results += [(f"{name}, unseen", unseen)] if unseen else []
     print(table(results, RETRIEVAL), table(results, RESPONSES), sep="\n\n")
 
 
