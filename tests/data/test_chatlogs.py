@@ -124,7 +124,8 @@ def test_nothing_that_was_said_is_lost(
     tmp_path_factory: pytest.TempPathFactory, logs: list[list[dict[str, Any]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("logs")
-    put_jsonl(folder / "a.jsonl", *({"messages": log} for log in logs))
+    last = [{"role": "user", "content": "a log without a question is none"}]
+    put_jsonl(folder / "a.jsonl", *({"messages": log} for log in [*logs, last]))
     convert("openai-messages", folder / "a.jsonl", folder / "out")
     read = {one.id: one for one in read_conversations(folder / "out/a.jsonl")}
     for line, log in enumerate(logs, start=1):

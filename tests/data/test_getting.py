@@ -165,3 +165,13 @@ def test_an_interrupted_unpacking_is_taken_up(
     get("towers", tmp_path)
     assert (tmp_path / "deep/topics").exists()
     assert len(server.requests) == 2
+
+
+def test_a_dead_link_does_not_keep_the_other_files(server: Files, tmp_path: Path) -> None:
+    del server.contents["a/turns.jsonl"]
+    with pytest.raises(DownloadError, match=r"a/turns\.jsonl: there is no such file"):
+        get("towers", tmp_path)
+    assert (tmp_path / "deep/topics").exists()
+    server.contents["a/turns.jsonl"] = TURNS
+    get("towers", tmp_path)
+    assert len(server.requests) == 3

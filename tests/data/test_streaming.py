@@ -52,7 +52,8 @@ def orquac(folder: Path, size: int) -> None:
 
 
 def coral(folder: Path, size: int) -> None:
-    put_jsonl(folder / "train_conversation.json")
+    turn = {"turn_id": 1, "question": "who?", "response": "Ada.", "golden_docs_pids": []}
+    put_jsonl(folder / "train_conversation.json", {"conv_id": "Train_LDS_1", "turns": [turn]})
     rows = ({"ref_id": n, "ref_string": TEXT} for n in range(size))
     write(folder / "passage_corpus.json", map(json.dumps, rows))
 

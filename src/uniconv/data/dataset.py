@@ -50,7 +50,8 @@ class DataSet:
             The contents of ``dataset.json``.
 
         Raises:
-            DataError: two conversations or two passages (unless streamed) have the same id.
+            DataError: two conversations or two passages (unless streamed) have the same id, or
+                there are no conversations at all.
         """
         self._check_ids()
         out = Path(out)
@@ -60,6 +61,9 @@ class DataSet:
             counts["passages"] = write_corpus(out / "corpus.jsonl", self.passages)
         for split, conversations in self.splits.items():
             counts[split] = self._write_split(out, split, conversations)
+        if not any(counts[split]["conversations"] for split in self.splits):
+            where = self.sources[0] if self.sources else out
+            raise DataError(where, None, "gives no conversations; is the file complete?")
         for name, qrels in self.qrels.items():
             write_qrels(out / f"{name}.qrels.tsv", qrels)
             counts.setdefault(name, {})["queries"] = len(qrels)

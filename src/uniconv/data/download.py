@@ -37,6 +37,10 @@ class DownloadError(UniConvError):
     """A file can't be fetched, or isn't the file that was expected."""
 
 
+class RefusedError(DownloadError):
+    """A server answers, but doesn't give this file; another file may still come."""
+
+
 class _Dropped(Exception):
     """The connection ended early; trying again can help."""
 
@@ -209,7 +213,7 @@ def _refused(url: str, error: urllib.error.HTTPError, part: _Part) -> None:
         401: "the server asks for an account",
         403: "the server doesn't give it to everybody",
     }.get(error.code, "the server refuses")
-    raise DownloadError(
+    raise RefusedError(
         f"{url}: {hint}: {error.code} {error.reason}. Another copy can be named with --mirror or "
         "--from"
     )

@@ -1,10 +1,16 @@
-"""What the catalogue says of a data set."""
+"""What the catalogue says of a data set, as ``sets.toml`` has it."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from uniconv.data.dataset import Reader
+
+FACTS = Path(__file__).with_name("sets.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,32 @@ class Entry:
     must_accept: bool = False
 
 
-def files_at(top: str, *paths: str, unpack: bool = False) -> tuple[Download, ...]:
-    """Files that lie under one address by the paths they are saved under."""
-    return tuple(Download(path, f"{top}/{path}", unpack=unpack) for path in paths)
+def entries(readers: Mapping[str, Reader]) -> dict[str, Entry]:
+    """The data sets of ``sets.toml`` with their readers.
+
+    Raises:
+        ValueError: a set has no reader or no facts, or a fact is unknown or missing.
+    """
+    with FACTS.open("rb") as file:
+        facts = tomllib.load(file)
+    if facts.keys() != readers.keys():
+        odd = ", ".join(sorted(facts.keys() ^ readers.keys()))
+        raise ValueError(f"{FACTS.name} and the readers differ in: {odd}")
+    found = {}
+    for name, read in readers.items():
+        files = [one for group in facts[name].pop("files", ()) for one in _downloads(group)]
+        try:
+            found[name] = Entry(read, downloads=tuple(files), **facts[name])
+        except TypeError as error:
+            raise ValueError(f"{FACTS.name}, [{name}]: {error}") from error
+    return found
+
+
+def _downloads(group: dict[str, Any]) -> Iterator[Download]:
+    """Files under one address by the paths they are saved under, or a single file."""
+    if "under" not in group:
+        yield Download(**{"url": None, **group})
+        return
+    top, paths = group.pop("under"), group.pop("paths")
+    for path in paths:
+        yield Download(path, f"{top}/{path}", **group)

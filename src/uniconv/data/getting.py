@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from uniconv.data.catalogue import entry_of
-from uniconv.data.download import DownloadError, Progress, download
+from uniconv.data.download import DownloadError, Progress, RefusedError, download
 from uniconv.data.entry import Download, Entry
 from uniconv.errors import DataError, UniConvError
 from uniconv.files import atomic, sha256, write_json
@@ -48,8 +48,8 @@ def get(
         The records of the manifest.
 
     Raises:
-        DownloadError: a file can't be got, is another one than expected, or must be got by hand
-            (all others are got before).
+        DownloadError: a file can't be got, is another one than expected, or must be got by hand.
+            All others are got before, unless there is no network at all.
         UniConvError: the name is unknown, the licence is not accepted, the disk is full.
     """
     entry = entry_of(name)
@@ -61,10 +61,15 @@ def get(
             "say --accept-licence"
         )
     manifest = _Manifest(out, name, entry)
-    missing = []
+    missing: list[Download] = []
+    refused: list[RefusedError] = []
     for wanted in entry.downloads:
         if not manifest.has(wanted):
-            got = _fetch(wanted, out, mirror, source, progress)
+            try:
+                got = _fetch(wanted, out, mirror, source, progress)
+            except RefusedError as error:
+                refused.append(error)
+                continue
             if got is None:
                 missing.append(wanted)
                 continue
@@ -72,8 +77,11 @@ def get(
         if wanted.unpack and not manifest.is_unpacked(wanted):
             unpack(out / wanted.path)
             manifest.unpacked(wanted)
+    problems = [str(error) for error in refused]
     if missing:
-        raise DownloadError(_by_hand(name, entry, missing))
+        problems.append(_by_hand(name, entry, missing))
+    if problems:
+        raise DownloadError("\n".join(problems))
     return manifest.records
 
 
