@@ -292,9 +292,7 @@ def test_qed_reads_its_release(tmp_path: Path) -> None:
     references = json.loads((tmp_path / "out/train.references.jsonl").read_text())
     assert references["references"] == ["Ada, 1902", "Ada"]
     put_lines(tmp_path / "qed-dev.jsonlines", {**row, "original_nq_answers": [[{"string": 3}]]})
-    with pytest.raises(
-        DataError, match=r"answers\[0\].spans\[0\].string': is a number"
-    ):
+    with pytest.raises(DataError, match=r"answers\[0\].spans\[0\].string': is a number"):
         convert("qed_nq", tmp_path, tmp_path / "out")
 
 
