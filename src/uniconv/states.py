@@ -45,7 +45,7 @@ class Reader:
 
     def read(self, sequences: Sequence[Tokens], budget: int) -> Iterator[States]:
         """The states of all sequences, in passes of at most ``budget`` tokens with padding."""
-        for trees in batches(self._trees(sequences, budget), budget):
+        for trees in batches(self.trees(sequences, budget), budget):
             yield self._pass(trees)
 
     def read_all(self, sequences: Sequence[Tokens], budget: int) -> States:
@@ -90,7 +90,8 @@ class Reader:
             )
         return same
 
-    def _trees(self, sequences: Sequence[Tokens], budget: int) -> list[Tree]:
+    def trees(self, sequences: Sequence[Tokens], budget: int) -> list[Tree]:
+        """The trees in which the LM reads the sequences, each of at most ``budget`` tokens."""
         window = getattr(self._config, "sliding_window", None)
         fits = window is None or max(map(len, sequences), default=0) <= window
         if fits and self.reads_trees:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits
-from uniconv.training.collate import PARTS, Batch, Collator
+from uniconv.training.collate import PARTS, Batch, Collator, Contrast, Writing
 from uniconv.training.examples import Example, Examples
-from uniconv.training.forwards import Forward, Separate, Shared, choose
+from uniconv.training.forwards import Forward, Outputs, Separate, Shared, choose
+from uniconv.training.gradcache import Cached
 from uniconv.training.losses import head_cross_entropy
 from uniconv.training.network import unfreeze
 from uniconv.training.objective import Objective
@@ -60,9 +62,12 @@ def batch_of(model: UniConv, conversations: list[Conversation]) -> Batch:
     return collate((place, random.Random(place)) for place in range(len(examples)))
 
 
+Found = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
 def run(
-    model: UniConv, batch: Batch, way: type[Forward], tokens: int = 16_384
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    model: UniConv, batch: Batch, way: Callable[[UniConv, int], Forward], tokens: int = 16_384
+) -> Found:
     """Sums by part and gradients by parameter."""
     objective = Objective(model, WEIGHTS, forward_tokens=tokens, way=way)
     objective.zero_grad()
@@ -74,9 +79,23 @@ def run(
     return {name: value.detach() for name, value in sums.items()}, gradients
 
 
+def trainable(family: str, method: str, dropout: float = 0.0) -> UniConv:
+    model = tiny_uniconv(family)
+    if method == "lora":
+        unfreeze(model, ModelConfig("", adapter=Adapter(rank=4, dropout=dropout)))
+        for name, parameter in model.network.named_parameters():
+            if "lora_B" in name:  # zero at first, which would leave A without a gradient
+                nn.init.normal_(parameter, std=0.1)
+    return model
+
+
 def assert_equal(model: UniConv, batch: Batch, tokens: int = 16_384) -> None:
-    shared, shared_gradients = run(model, batch, Shared, tokens)
-    separate, separate_gradients = run(model, batch, Separate)
+    assert_same(run(model, batch, Shared, tokens), run(model, batch, Separate))
+
+
+def assert_same(found: Found, expected: Found) -> None:
+    shared, shared_gradients = found
+    separate, separate_gradients = expected
     assert shared.keys() == separate.keys() >= {*PARTS}
     for name in PARTS:
         torch.testing.assert_close(shared[name], separate[name], rtol=1e-5, atol=1e-5)
@@ -90,12 +109,7 @@ def assert_equal(model: UniConv, batch: Batch, tokens: int = 16_384) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_tree_equals_separate(family: str, method: str) -> None:
-    model = tiny_uniconv(family)
-    if method == "lora":
-        unfreeze(model, ModelConfig("", adapter=Adapter(rank=4, dropout=0)))
-        for name, parameter in model.network.named_parameters():
-            if "lora_B" in name:  # zero at first, which would leave A without a gradient
-                nn.init.normal_(parameter, std=0.1)
+    model = trainable(family, method)
     assert isinstance(Objective(model, WEIGHTS)._run, Shared)
     batch = batch_of(model, FIXED)
     assert min(batch.counts) > 0
@@ -116,6 +130,52 @@ def test_tree_equals_separate_for_any_conversations(
 def test_tree_equals_separate_with_every_pooling(pooling: str) -> None:
     model = tiny_uniconv(settings=Settings(pooling=pooling))  # type: ignore[arg-type]
     assert_equal(model, batch_of(model, FIXED))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("tokens", [16_384, 120, 1])
+def test_gradcache_equals_plain(family: str, method: str, tokens: int) -> None:
+    model = trainable(family, method)
+    batch = batch_of(model, FIXED)
+    assert_same(run(model, batch, Cached, tokens), run(model, batch, Separate))
+    assert_same(run(model, Batch(), Cached, tokens), run(model, Batch(), Separate))
+
+
+@settings(max_examples=15, deadline=None)
+@given(CONVERSATIONS, st.sampled_from([400, 100]))
+def test_gradcache_equals_plain_for_any_conversations(
+    conversations: list[Conversation], tokens: int
+) -> None:
+    model = tiny_uniconv("mistral", limits=Limits(conversation=60, passage=20, response=8))
+    batch = batch_of(model, conversations)
+    assert_same(run(model, batch, Cached, tokens), run(model, batch, Shared, tokens))
+
+
+def test_both_runs_of_gradcache_draw_the_same_dropout() -> None:
+    model = trainable("llama", "lora", dropout=0.5)
+    model.network.train()
+    losses: list[float] = []
+
+    class Noted(Shared):
+        def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+            outputs = super().__call__(parts)
+            losses.append(outputs.losses["generation"].item())
+            return outputs
+
+    def way(model: UniConv, tokens: int) -> Cached:
+        return Cached(model, tokens, Noted)
+
+    torch.manual_seed(0)
+    run(model, batch_of(model, FIXED), way, 120)
+    passes = len(losses) // 2
+    assert passes > 1
+    assert losses[:passes] == losses[passes:]
+    assert any(losses)
+    after = torch.rand(1)
+    run(model, batch_of(model, FIXED), way, 120)
+    assert losses[:passes] != losses[2 * passes : 3 * passes]
+    assert torch.rand(1) != after  # the second runs leave the stream of random numbers alone
 
 
 def test_a_conversation_is_read_once() -> None:

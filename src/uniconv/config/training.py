@@ -126,6 +126,9 @@ class Optimisation:
     """auto: bfloat16 autocast where the hardware computes in it, else float32."""
     gradient_checkpointing: bool = False
     """false: true saves memory and costs about a third more time."""
+    gradient_cache: bool = False
+    """false: the graphs of a whole batch are in memory. true: those of ``forward_tokens`` tokens,
+    so that ``batch_size`` can be as large as time allows; costs about a third more (GradCache)."""
     forward_tokens: int = number(16_384, least=1)
     """16384: sequences of similar length pass through the LM together, at most so many tokens
     with their padding. It changes speed and memory, not the loss."""

@@ -34,6 +34,8 @@ from uniconv.training.collate import PARTS, Batch, Collator
 from uniconv.training.distributed import total
 from uniconv.training.evaluation import Evaluation
 from uniconv.training.examples import POOL, read_examples
+from uniconv.training.forwards import choose
+from uniconv.training.gradcache import Cached
 from uniconv.training.network import load_trainable, parameter_groups
 from uniconv.training.objective import Objective
 from uniconv.training.optimisation import (
@@ -103,7 +105,11 @@ class Trainer:
         self.collate = Collator(self.model.template, examples, config.data, config.objectives)
         self.steps = total_steps(settings, self.stream.epoch_length, self.accelerator.num_processes)
         self.objective = Objective(
-            self.model, config.objectives, forward_tokens=settings.forward_tokens, bf16=bf16
+            self.model,
+            config.objectives,
+            forward_tokens=settings.forward_tokens,
+            bf16=bf16,
+            way=Cached if settings.gradient_cache else choose,
         )
         optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
