@@ -61,10 +61,11 @@ def test_every_set_is_listed_with_its_licence(
     monkeypatch.setenv("COLUMNS", "300")
     assert run(monkeypatch, "data", "list") == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line for line in lines[1:]}
+    rows = {line.split()[0]: after for line, after in zip(lines[::2], lines[1::2], strict=True)}
     assert rows.keys() == CATALOGUE.keys()
     for name, entry in CATALOGUE.items():
         assert entry.licence in rows[name]
+        assert entry.home in rows[name]
         assert ("evaluation only" in rows[name]) == entry.evaluation_only
 
 

@@ -66,9 +66,10 @@ def convert_(
         out: The folder to write.
         corpus: A corpus.jsonl that the data set shares with others.
     """
+    from uniconv.cli.data_terminal import print_converted
     from uniconv.data.catalogue import convert
 
-    print(f"{out}: {convert(name, source, out, corpus)}")
+    print_converted(out, convert(name, source, out, corpus))
 
 
 @data.command(name="check")

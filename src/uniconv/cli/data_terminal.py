@@ -32,15 +32,27 @@ SHOWN = 5
 
 
 def print_catalogue() -> None:
-    """All data sets, a row each."""
-    table = Table("name", "task", "size", "licence", "use", box=None, pad_edge=False)
-    table.add_column("from", overflow="fold")
+    """All data sets, two lines each: task and size, then licence and where they come from."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, entry in sorted(CATALOGUE.items()):
-        home = f"[link={entry.home}]{escape(entry.home.partition('//')[2])}[/link]"
-        table.add_row(
-            f"[b]{name}[/b]", entry.task, entry.size, escape(entry.licence), use_of(entry), home
-        )
-    Console().print(table)
+        about = " · ".join(text for text in (entry.task, entry.size) if text)
+        use = [use_of(entry)] if entry.evaluation_only else []
+        origin = " · ".join([entry.licence, *use, entry.home])
+        table.add_row(f"[b]{name}[/b]", f"{escape(about)}\n[dim]{escape(origin)}[/dim]")
+    Console(highlight=False).print(table)
+
+
+def print_converted(out: Path, about: Mapping[str, Any]) -> None:
+    """What a conversion wrote: its counts, and the licence."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[b]{escape(str(out))}[/b]  {escape(about['name'])}, {escape(about['licence'])}")
+    for what, count in about["counts"].items():
+        counts = count.items() if isinstance(count, dict) else [("", count)]
+        told = ", ".join(f"{number:,} {unit}".strip() for unit, number in counts)
+        console.print(f"  {escape(what)}: {told}")
+    console.print(f"Next: uniconv data check {out}")
 
 
 def print_entry(name: str) -> None:
