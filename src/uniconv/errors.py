@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would break a message's line or steer the terminal."""
 
 
 class UniConvError(Exception):
@@ -44,7 +48,7 @@ class DataError(UniConvError):
         self.problem = problem
         where = str(path) if line is None else f"{path}:{line}"
         what = problem if field is None else f"field '{field}': {problem}"
-        super().__init__(f"{where}: {what}")
+        super().__init__(_CONTROL.sub(lambda found: repr(found[0])[1:-1], f"{where}: {what}"))
 
 
 class DataErrors(UniConvError):

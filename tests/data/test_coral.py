@@ -66,7 +66,7 @@ def test_conversations_may_be_jsonl_and_passages_a_list(source: Path, tmp_path: 
     for name in ("test.jsonl", "corpus.jsonl"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     path.write_text('{"conv_id": "a", "turns": []}\n{"conv_id": "b", "turns": 3}\n')
-    with pytest.raises(DataError, match=r"conversation.json:2: field 'turns': is a number"):
+    with pytest.raises(DataError, match=r"conversation.json:1: field 'turns': is empty"):
         convert("coral", source, tmp_path / "two")
 
 

@@ -60,11 +60,16 @@ def _string(value: Any) -> str:
 
 
 def write_corpus(path: Path | str, passages: Iterable[Passage]) -> int:
-    """Writes passages as a ``corpus.jsonl``, metadata as further keys; gives their number."""
-    return write_jsonl(path, map(_passage_fields, passages))
+    """Writes passages as a ``corpus.jsonl``, metadata as further keys; gives their number.
+
+    Raises:
+        UniConvError: an id is empty, or has a tab or a line break.
+    """
+    return write_jsonl(path, (_passage_fields(path, passage) for passage in passages))
 
 
-def _passage_fields(passage: Passage) -> dict[str, str]:
+def _passage_fields(path: Path | str, passage: Passage) -> dict[str, str]:
+    check_ids(path, (passage.id,))
     own = {"_id": passage.id, "title": passage.title, "text": passage.text}
     return own | {key: value for key, value in passage.metadata.items() if key not in own}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from uniconv.data.beir import Qrels
+from uniconv.data.beir import Qrels, check_ids
 from uniconv.data.lines import OnError, read_jsonl, write_jsonl
 from uniconv.data.records import Record
 from uniconv.types import Conversation, Turn
@@ -60,14 +60,17 @@ def _attributes(record: Record) -> dict[str, str]:
 
 
 def write_conversations(path: Path | str, conversations: Iterable[Conversation]) -> None:
-    """Writes conversations, a line each; what a turn lacks is left out."""
-    write_jsonl(
-        path,
-        (
-            {"id": one.id, "turns": [turn_fields(turn) for turn in one.turns]}
-            for one in conversations
-        ),
-    )
+    """Writes conversations, a line each; what a turn lacks is left out.
+
+    Raises:
+        UniConvError: an id is empty, or has a tab or a line break.
+    """
+    write_jsonl(path, (_fields(path, one) for one in conversations))
+
+
+def _fields(path: Path | str, one: Conversation) -> dict[str, Any]:
+    check_ids(path, (one.id, *(id for turn in one.turns for id in turn.positives + turn.negatives)))
+    return {"id": one.id, "turns": [turn_fields(turn) for turn in one.turns]}
 
 
 def turn_fields(turn: Turn) -> dict[str, Any]:

@@ -58,7 +58,10 @@ def _conversations(path: Path, cited: Counter[str]) -> list[Conversation]:
         id = record.identifier("conv_id")
         parts = id.split("_")
         flow = {"flow": parts[1]} if len(parts) == 3 else {}
-        for row in record.records("turns"):
+        rows = record.records("turns")
+        if not rows:
+            raise record.error("turns", "is empty; expected at least one turn")
+        for row in rows:
             positives = row.keys("golden_docs_pids")
             response, marks = _without_citations(row.text("response"), positives)
             cited["citations taken out of responses"] += marks

@@ -56,6 +56,8 @@ def _turn(row: Record, after: Record | None) -> tuple[Turn, list[str], list[Pass
     context = row.texts("context")
     if not context:
         raise row.error("context", "is empty; expected the conversation up to the question")
+    if not context[-1].strip():
+        raise row.error(f"context[{len(context) - 1}]", "is empty; expected a question")
     labels = row.records("labels")
     responses = list(dict.fromkeys(label.text("response") for label in labels))
     if not responses:

@@ -130,6 +130,9 @@ class Record:
     def items(self) -> Iterator[tuple[str, Record]]:
         """Every key with its object, for files that map ids to objects."""
         for key, value in self.fields.items():
+            problem = identifier_problem(key)
+            if problem:
+                raise self.error(f"key {key!r}", problem)
             yield key, self._inner(key, value)
 
     def _inner(self, name: str, value: Any) -> Record:
