@@ -95,6 +95,10 @@ def test_ultrachat_files_become_one_split(tmp_path: Path) -> None:
     ]
     assert about["counts"]["train"] == {"conversations": 2, "turns": 3, "queries": 0}
     assert about["counts"]["left out, dialogues with an empty utterance or none"] == 2
+    put_jsonl(tmp_path / "in/train_1.jsonl", *({"id": "0", "data": ["a", "b"]} for _ in range(2)))
+    with pytest.raises(DataError, match="id 'train_1_0' is used more than once"):
+        convert("ultrachat", tmp_path / "in", tmp_path / "twice")
+    assert not (tmp_path / "twice/train.jsonl").exists()
     put_text(tmp_path / "in/train_1.jsonl", '{"id": "0", "data": ["a", 3]}')
     with pytest.raises(DataError, match=r"train_1.jsonl:1: field 'data\[1\]': is a number"):
         convert("ultrachat", tmp_path / "in", tmp_path / "out")

@@ -12,7 +12,8 @@ from typing import Any
 from uniconv.data.archives import is_file, on_disk
 from uniconv.data.beir import Qrels, read_corpus, write_corpus, write_qrels
 from uniconv.data.conversations import qrels_of, write_conversations
-from uniconv.data.lines import write_jsonl
+from uniconv.data.fingerprints import Fingerprints, fingerprint
+from uniconv.data.lines import read_jsonl, write_jsonl
 from uniconv.errors import DataError
 from uniconv.files import provenance, sha256, write_json
 from uniconv.types import Conversation, Passage, Turn
@@ -25,10 +26,11 @@ Reader = Callable[[Path, Path | None], "DataSet"]
 class DataSet:
     """Conversations by split, and what belongs to them.
 
-    Conversations and ``passages`` may be generators: then they are streamed to their files in
-    constant memory, once, and their ids are not compared. ``passages`` are None where they are
-    those of a shared corpus, or where there are none. ``qrels`` are judgements by file name:
-    beside those of the splits' positives or, under a split's name, in their place (graded, say).
+    Conversations and ``passages`` may be generators: then they are streamed to their files, once,
+    in constant memory (8 bytes a conversation), and ids of passages are not compared. ``passages``
+    are None where they are those of a shared corpus, or where there are none. ``qrels`` are
+    judgements by file name: beside those of the splits' positives or, under a split's name, in
+    their place (graded, say).
     ``references`` are all reference responses of a turn by its query id, where there are several.
     ``sources`` are the files that were read, ``counts`` whatever else is worth knowing, such as
     what was left out; they are looked at when all streams have ended.
@@ -95,9 +97,11 @@ class DataSet:
         counts = {"conversations": 0, "turns": 0, "queries": 0}
         qrels: Qrels = {}
         references: list[dict[str, Any]] = []
+        used = Fingerprints()
 
         def passing() -> Iterator[Conversation]:
             for one in conversations:
+                used.add(fingerprint(one.id))
                 counts["conversations"] += 1
                 counts["turns"] += len(one.turns)
                 qrels.update(qrels_of([one]))
@@ -110,10 +114,21 @@ class DataSet:
                 yield one
 
         write_conversations(out / f"{split}.jsonl", passing())
+        self._refuse_repeated(out / f"{split}.jsonl", split, used.repeated())
         write_qrels(out / f"{split}.qrels.tsv", qrels)
         if references:
             write_jsonl(out / f"{split}.references.jsonl", references)
         return counts | {"queries": len(qrels)}
+
+    def _refuse_repeated(self, written: Path, split: str, repeated: set[int]) -> None:
+        """What was streamed shows only at its end whether an id repeats."""
+        if not repeated:
+            return
+        ids = (record.text("id") for record in read_jsonl(written, lambda record: record))
+        id = next(id for id in ids if fingerprint(id) in repeated)
+        written.unlink()
+        problem = f"the {split} conversation id '{id}' is used more than once"
+        raise DataError(self.sources[0], None, problem)
 
     def _checksums(self) -> dict[str, str]:
         """The checksums of the sources by their names or, where those repeat, their paths."""
