@@ -55,6 +55,15 @@ def test_the_reader_finds_the_files_where_they_are_saved(name: str, tmp_path: Pa
     assert "has no file" not in str(refused.value)
 
 
+def test_the_page_of_data_sets_tells_what_the_catalogue_does() -> None:
+    page = (Path(__file__).parents[2] / "docs/data-sets.md").read_text("utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert rows.keys() == CATALOGUE.keys()
+    for name, entry in CATALOGUE.items():
+        assert entry.licence in rows[name]
+        assert ("evaluation only" in rows[name]) == entry.evaluation_only
+
+
 def test_facts_without_a_reader_are_refused() -> None:
     with pytest.raises(ValueError, match=r"differ in: .*topiocqa"):
         entries({})
