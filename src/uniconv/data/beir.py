@@ -42,6 +42,16 @@ def read_corpus(path: Path | str, on_error: OnError = "stop") -> Iterator[Passag
     return read_jsonl(path, passage, on_error=on_error)
 
 
+def find_repeated_id(path: Path | str) -> None:
+    """Reads a corpus that is known to use an id twice, to say on which lines.
+
+    Raises:
+        DataError: naming the lines.
+    """
+    for _ in read_jsonl(path, passage, unique="_id"):
+        pass
+
+
 def passage(record: Record) -> Passage:
     """The passage in a JSON object of a corpus."""
     metadata = {key: value for key, value in record.fields.items() if key not in _OWN}

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uniconv.data.beir import find_repeated_id
 from uniconv.errors import IndexFolderError, UniConvError
 from uniconv.files import provenance, write_json
 from uniconv.retrieval.bm25 import BM25, check_language, passage_text
@@ -141,6 +142,8 @@ def _write_store(staging: Path, reader: FileReader, on_file: Callable[[], None])
         store = PassageStore.write(staging, reader.passages(on_file))
     except DuplicateIdError as error:
         first, second = (file_of(reader.records, row) for row in error.rows)
+        if first == second:
+            find_repeated_id(first)
         raise UniConvError(
             f"the passage id '{error.id}' is used twice, in {first} and in {second}; rename one, "
             "or index the folder that holds both"
