@@ -30,13 +30,16 @@ FOLDERS = {
 }  # fmt: skip
 """Where the real files of a data set lie."""
 LINKED = ("ottqa", "hybridqa")
-ALIGNED = {"dstc10": 20, "dstc11": 20}
-"""Records that are kept of files whose records belong together by their places."""
+FIRST = {
+    "topiocqa": ("topiocqa_", 40), "dstc10": ("_val_l", 12), "dstc11": ("_val_l", 30),
+    "canard": ("canard_", 40),
+}  # fmt: skip
+"""How many first records are kept of files of such names, whose records belong together."""
 SMALL = 10_000
 """Bytes that a file may have; the reader may need more of it."""
 LARGE = 300_000
 """Bytes of all files above which a seed would only cost time."""
-SECONDS = 20
+SECONDS = 40
 """Time to shrink a data set."""
 
 
@@ -93,12 +96,9 @@ def _needed(name: str, folder: Path, scratch: Path) -> Files | None:
 
 def _shrunk(name: str, files: Files, scratch: Path) -> Files:
     """Halves lists and objects of the files as long as the reader takes what is left."""
-    if name in ALIGNED:
-        files |= {
-            path: json.dumps(json.loads(content)[: ALIGNED[name]]).encode()
-            for path, content in files.items()
-            if path.endswith(("logs.json", "labels.json"))
-        }
+    if name in FIRST:
+        part, count = FIRST[name]
+        files |= {path: _first(content, count) for path, content in files.items() if part in path}
     wanted = _holds(name, files, scratch)
     if wanted is None:
         raise SystemExit(f"{name}: its files are refused")
@@ -117,6 +117,14 @@ def _shrunk(name: str, files: Files, scratch: Path) -> Files:
                     files, shrinking = trial, True
                     break
     return files
+
+
+def _first(content: bytes, count: int) -> bytes:
+    """The first records of a JSON list, or of lines."""
+    try:
+        return json.dumps(json.loads(content)[:count]).encode()
+    except ValueError:
+        return b"".join(content.splitlines(keepends=True)[:count])
 
 
 @dataclass(frozen=True)
