@@ -30,7 +30,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/data"))
-from native_sets import FORMS, WIKI, Files, write
+from native_files import WIKI, Files, write
+from native_sets import FORMS
 
 from fuzz_seeds import real_seeds
 from mutations import mutate

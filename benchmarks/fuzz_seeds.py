@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from native_sets import WIKI, Files, jsonl, write
+from native_files import WIKI, Files, jsonl, write
 
 from uniconv.data.catalogue import CATALOGUE
 from uniconv.errors import UniConvError

@@ -3,49 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
-import json
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-Files = dict[str, bytes]
+from native_files import Files, jsonl, one, text, zipped
+from native_questions import chitchat, questions
+from native_tracks import cast, cast22, doc2dial, dstc, ikat, mtrag, mtrag_task, mtragun
 
 PAGE = "http://web.archive.org/web/2019/https://example.org/mill_p0"
-WIKI = "wiki.jsonl"
-"""The shared corpus of the sets that name passages of one."""
-
-
-def jsonl(*rows: Any) -> bytes:
-    """A JSON value a line."""
-    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-
-
-def one(value: Any) -> bytes:
-    """One JSON value, indented as releases often are."""
-    return json.dumps(value, indent=1).encode()
-
-
-def text(*lines: str) -> bytes:
-    """Lines of text."""
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    """A zip archive."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def write(files: Mapping[str, bytes], folder: Path) -> None:
-    """Writes the files into a folder."""
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
 
 
 def _topiocqa_row(conversation: int, turn: int, question: str, answer: str) -> dict[str, Any]:
@@ -212,219 +176,6 @@ def _inscit() -> Files:
     return {"dev.json": one({"c1": {"seedArticle": {"title": "Mill"}, "turns": turns}})}
 
 
-def _mtrag_task(turn: int, collection: str) -> dict[str, Any]:
-    said = ["What is a sluice?", "A gate.", "Who opens it?", "A keeper."]
-    messages = [
-        {"speaker": "agent" if place % 2 else "user", "text": words}
-        for place, words in enumerate(said)
-    ]
-    return {
-        "conversation_id": "c0de",
-        "task_id": f"c0de<::>{turn}",
-        "turn": str(turn),
-        "Collection": collection,
-        "contexts": [{"document_id": "p-1", "text": "A sluice is a gate."}],
-        "input": messages[: 2 * turn - 1],
-        "targets": [messages[2 * turn - 1]],
-        "Question Type": ["Factoid"],
-        "Answerability": ["ANSWERABLE"],
-        "Multi-Turn": ["N/A"],
-    }
-
-
-def _mtrag(domain: str) -> Files:
-    rows = [_mtrag_task(turn, f"mt-rag-{domain}-elser-512-100-20240611") for turn in (1, 2)]
-    folder = f"mtrag-human/retrieval_tasks/{domain}"
-    corpus = zipped({f"{domain}.jsonl": jsonl({"_id": "p-1", "title": "S", "text": "A gate."})})
-    return {
-        "mtrag-human/generation_tasks/reference.jsonl": jsonl(*rows),
-        f"{folder}/{domain}_rewrite.jsonl": jsonl({"_id": "c0de<::>2", "text": "|user|: Who?"}),
-        f"{folder}/qrels/dev.tsv": text("query-id\tcorpus-id\tscore", "c0de<::>2\tp-1\t1"),
-        f"corpora/passage_level/{domain}.jsonl.zip": corpus,
-    }
-
-
-def _mtragun(domain: str) -> Files:
-    passage = {"_id": "p-1", "title": "", "text": "A gate."}
-    return {
-        "mtragun-human/generation_tasks/reference.jsonl": jsonl(_mtrag_task(2, domain)),
-        f"mtragun-human/retrieval_tasks/qrels/{domain}.tsv": text("c0de<::>2\tp-1\t1"),
-        f"corpora/passage_level/{domain}.jsonl": jsonl(passage),
-    }
-
-
-def _cast(year: int) -> Files:
-    turns = [
-        {
-            "number": number,
-            "raw_utterance": question,
-            "manual_rewritten_utterance": f"{question} (rust)",
-            "manual_canonical_result_id": "MARCO_1",
-            "passage": "Iron and water.",
-        }
-        for number, question in enumerate(("What is rust?", "Why?"), start=1)
-    ]
-    topics = one([{"number": 31, "title": "Rust", "turn": turns}])
-    judged = text("31_1 0 MARCO_1 3", "31_2 0 MARCO_2 1")
-    match year:
-        case 2019:
-            base = "2019/data/evaluation/evaluation_topics"
-            return {
-                f"{base}_v1.0.json": topics,
-                "2019/data/2019qrels.txt": judged,
-                f"{base}_annotated_resolved_v1.0.tsv": text("31_1\tWhat is rust?", "31_2\tWhy so?"),
-            }
-        case 2020:
-            return {
-                "2020/2020_manual_evaluation_topics_v1.0.json": topics,
-                "2020/2020qrels.txt": judged,
-            }
-        case _:
-            return {
-                "2021/2021_manual_evaluation_topics_v1.0.json": topics,
-                "2021/trec-cast-qrels-docs.2021.qrel": judged,
-            }
-
-
-def _cast22() -> Files:
-    def turn(number: str, parent: str | None, **more: Any) -> dict[str, Any]:
-        return {"number": number, "parent": parent, **more}
-
-    def user(number: str, parent: str | None, said: str) -> dict[str, Any]:
-        words = {"utterance": said, "manual_rewritten_utterance": said}
-        return turn(number, parent, participant="User", **words)
-
-    def system(number: str, parent: str, said: str, *provenance: str) -> dict[str, Any]:
-        told = {"response": said, "provenance": list(provenance)}
-        return turn(number, parent, participant="System", **told)
-
-    turns = [
-        user("1-1", None, "Can I make soap?"),
-        system("1-2", "1-1", "Yes, with lye.", "P-1"),
-        user("1-3", "1-2", "How long?"),
-        system("2-1", "1-1", "Which kind?"),
-        user("2-2", "2-1", "Liquid."),
-    ]
-    return {
-        "2022/2022_evaluation_topics_tree_v1.0.json": one([{"number": 132, "turn": turns}]),
-        "2022/cast2022.qrel": text("132_1-1 0 Q-1 3", "132_2-2 0 Q-3 2"),
-    }
-
-
-def _ikat(year: int) -> Files:
-    turns = [
-        {
-            "turn_id": number,
-            "utterance": "What grows here?",
-            "resolved_utterance": "What grows in my garden?",
-            "response": "Beans.",
-            "ptkb_provenance": [1],
-            "response_provenance": ["d-1:0"],
-        }
-        for number in (1, 2)
-    ]
-    topic = {"number": "9-1", "title": "Garden", "ptkb": {"1": "I keep bees."}, "turns": turns}
-    return {
-        f"{year}/data/{year}_test_topics.json": one([topic]),
-        f"{year}-qrels.txt": text("9-1_1 0 d-1:0 3"),
-    }
-
-
-def _doc2dial(name: str) -> Files:
-    multi = name == "multidoc2dial"
-    key, page = ("id_sp" if multi else "sp_id"), "Permits#1_0"
-    spans = {
-        id: {key: id, "text_sp": words}
-        for id, words in {"1": "\n\nFees \n", "2": "word " * 90, "3": "\n\nDates \n"}.items()
-    }
-    reference = {key: "1", "label": "solution"} | ({"doc_id": page} if multi else {})
-    turns = [
-        {"role": role, "da": act, "utterance": said, "references": [reference]}
-        for role, act, said in (
-            ("user", "query_solution", "What is due?"),
-            ("agent", "respond_solution", "A fee."),
-            ("user", "query_solution", "Why?"),
-            ("agent", "respond_no_solution", "I can't tell."),
-        )
-    ]
-    talks = [{"dial_id": "d", "turns": turns}]
-    pages = {page: {"doc_id": page, "title": "Permits", "domain": "dmv", "spans": spans}}
-    dialogues = {"dial_data": {"dmv": talks if multi else {page: talks}}}
-    return {
-        f"{name}/{name}_doc.json": one({"doc_data": {"dmv": pages}}),
-        f"{name}/{name}_dial_train.json": one(dialogues),
-    }
-
-
-def _dstc(edition: str) -> Files:
-    faq = {"3": {"question": "Pets?", "answer": "No.", "title": "Pets?", "body": "No."}}
-    review = {"0": {"sentences": {"0": "Quiet.", "1": "Clean."}}}
-    kinds = {"docs": faq} if edition == "dstc10" else {"faqs": faq, "reviews": review}
-    snippet: dict[str, Any] = {"domain": "hotel", "entity_id": 1, "doc_id": 3}
-    snippet |= {} if edition == "dstc10" else {"doc_type": "faq"}
-    label = {"target": True, "knowledge": [snippet], "response": "No."}
-    log = [{"speaker": "U", "text": "a room"}, {"speaker": "S", "text": "Which?"}]
-    logs = [[*log, {"speaker": "U", "text": "with a dog?"}]] * 2
-    folder = "task2/data" if edition == "dstc10" else "data"
-    return {
-        f"{folder}/knowledge.json": one({"hotel": {"1": {"name": "Mill", **kinds}}}),
-        f"{folder}/val/logs.json": one(logs),
-        f"{folder}/val/labels.json": one([label, {"target": False}]),
-    }
-
-
-def _questions() -> dict[str, tuple[str, Files]]:
-    qed = {
-        "example_id": 7,
-        "title_text": "Mill",
-        "question_text": "who and when",
-        "paragraph_text": "Ada, 1902.",
-        "original_nq_answers": [[{"string": "Ada"}, {"string": "1902"}], [{"string": "Ada"}]],
-    }
-    flat = {"id": -5, "title": "Mill", "question": "who", "answers": ["Ada"], "paragraph": "Ada."}
-    qas = [{"id": "q1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}]
-    qas.append({"id": "q2", "question": "Why?", "answers": []})
-    paragraphs = [{"context": "Ada built it.", "qas": qas}]
-    squad = one({"version": "1", "data": [{"title": "The_Mill", "paragraphs": paragraphs}]})
-    passage = {"title": "Mill", "text": "By wind.", "sentences": ["By wind."]}
-    clapnq = {"id": "1", "input": "how?", "passages": [passage], "output": [{"answer": "Wind."}]}
-    node = ["Mill", [1, 0], "/wiki/Mill", "passage"]
-    released = {"question_id": "a", "question": "which?", "answer-text": "this"}
-    linked = one([{**released, "answer-node": [node, ["x", [0, 0], None, "table"]]}])
-    wiki = {WIKI: jsonl({"_id": "w:1", "title": "Mill", "text": "A mill."})}
-    own = {"id": "1", "question": "which?", "answer": "this", "passages": ["/wiki/Mill"]}
-    return {
-        "qed_nq": ("qed_nq", {f"qed-{split}.jsonlines": jsonl(qed) for split in ("train", "dev")}),
-        "qed_nq flat": ("qed_nq", {"qed_nq.jsonl": jsonl(flat, {**flat, "id": 6})}),
-        "squad": ("squad", {"dev-v1.1.json": squad}),
-        "squad2": ("squad2", {"dev-v2.0.json": squad}),
-        "clapnq": ("clapnq", {"annotated_data/dev/clapnq_dev_answerable.jsonl": jsonl(clapnq)}),
-        "ottqa": ("ottqa", {"released_data/dev.traced.json": linked, **wiki}),
-        "hybridqa": ("hybridqa", {"released_data/dev.json": linked, **wiki}),
-        "hybridqa flat": ("hybridqa", {"hybridqa_dev.jsonl": jsonl(own), **wiki}),
-    }
-
-
-def _chitchat() -> dict[str, tuple[str, Files]]:
-    history = [["user1", 0, "hello"], ["user2", 0, "hi"], ["user1", 1, "seen it?"]]
-    dog = {"split": "train", "id": "d1", "wiki": 1, "rating": 2, "who": ["user2"]}
-    said = [
-        {"message": words, "agent": f"agent_{1 + place % 2}"}
-        for place, words in enumerate(("Do you like mills?", "Yes.", "Why?"))
-    ]
-    topical = {"t1": {"article_url": "u", "config": "A", "content": said}}
-    sentence = {"label": "Mill <knowledge_separator> Mills grind.", "relevance": "relevant"}
-    wow = {"turns": ["Mills!", "How?"], "topic": "Mill", "start_speaker": "Assistant"}
-    wow |= {"annotated_sentences": [sentence]}
-    medquad = {"source": "s", "focus": "Flu", "question": "What is flu?", "answer": "A virus."}
-    return {
-        "cmu_dog": ("cmu_dog", {"conversations.jsonl": jsonl({**dog, "history": history})}),
-        "topical_chat": ("topical_chat", {"conversations/train.json": one(topical)}),
-        "wowpp": ("wowpp", {"wow++/full_train_augmented_wow.json": one({"w1": wow})}),
-        "medquad": ("medquad", {"medquad.jsonl": jsonl(medquad, {**medquad, "question": "?"})}),
-    }
-
-
 FORMS: dict[str, tuple[str, Files]] = {
     "topiocqa": ("topiocqa", _topiocqa_official()),
     "topiocqa matched": ("topiocqa", _topiocqa_matched()),
@@ -443,24 +194,24 @@ FORMS: dict[str, tuple[str, Files]] = {
         {"arguana.zip": zipped({f"arguana/{name}": file for name, file in _beir().items()})},
     ),
     "inscit": ("inscit", _inscit()),
-    **{f"mtrag-{name}": (f"mtrag-{name}", _mtrag(name)) for name in ("clapnq", "cloud")},
-    **{f"mtrag-{name}": (f"mtrag-{name}", _mtrag(name)) for name in ("fiqa", "govt")},
-    **{f"mtragun-{name}": (f"mtragun-{name}", _mtragun(name)) for name in ("clapnq", "cloud")},
-    **{f"mtragun-{name}": (f"mtragun-{name}", _mtragun(name)) for name in ("fiqa", "govt")},
+    **{f"mtrag-{name}": (f"mtrag-{name}", mtrag(name)) for name in ("clapnq", "cloud")},
+    **{f"mtrag-{name}": (f"mtrag-{name}", mtrag(name)) for name in ("fiqa", "govt")},
+    **{f"mtragun-{name}": (f"mtragun-{name}", mtragun(name)) for name in ("clapnq", "cloud")},
+    **{f"mtragun-{name}": (f"mtragun-{name}", mtragun(name)) for name in ("fiqa", "govt")},
     "mtrag-synthetic": (
         "mtrag-synthetic",
         {
             "mtrag-synthetic/generation_tasks/reference.jsonl": jsonl(
-                _mtrag_task(1, "govt"), _mtrag_task(2, "govt")
+                mtrag_task(1, "govt"), mtrag_task(2, "govt")
             )
         },
     ),
-    **{f"cast{year % 100}": (f"cast{year % 100}", _cast(year)) for year in (2019, 2020, 2021)},
-    "cast22": ("cast22", _cast22()),
-    **{f"ikat{year % 100}": (f"ikat{year % 100}", _ikat(year)) for year in (2023, 2024, 2025)},
-    **{name: (name, _doc2dial(name)) for name in ("doc2dial", "multidoc2dial")},
-    **{name: (name, _dstc(name)) for name in ("dstc10", "dstc11")},
-    **_questions(),
-    **_chitchat(),
+    **{f"cast{year % 100}": (f"cast{year % 100}", cast(year)) for year in (2019, 2020, 2021)},
+    "cast22": ("cast22", cast22()),
+    **{f"ikat{year % 100}": (f"ikat{year % 100}", ikat(year)) for year in (2023, 2024, 2025)},
+    **{name: (name, doc2dial(name)) for name in ("doc2dial", "multidoc2dial")},
+    **{name: (name, dstc(name)) for name in ("dstc10", "dstc11")},
+    **questions(),
+    **chitchat(),
 }
-"""By a name of the form: the data set, and its files (with ``WIKI`` where it needs a corpus)."""
+"""By a name of the form: the data set, and its files (``WIKI`` is a corpus that it needs)."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from native_sets import FORMS, write
+from native_files import write
+from native_sets import FORMS
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from fuzz_readers import Failure, _lost, attempt, trial
