@@ -112,6 +112,30 @@ def test_long_conversations_lose_their_oldest_turns_whole() -> None:
     )
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    turns=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=30),
+    limit=st.integers(20, 120),
+)
+def test_windows_fit_and_move_on_by_half_of_the_room(
+    turns: list[tuple[int, int]], limit: int
+) -> None:
+    built = template(CHATML, Limits(conversation=limit))
+    talk = Conversation("c", tuple(Turn("q " * q, "r " * r) for q, r in turns))
+    before: list[int] = []
+    for number in range(1, len(turns) + 1):
+        context = talk.context(number)
+        tokens = built.conversation(context)
+        assert len(tokens) <= limit
+        whole = template(CHATML, Limits(conversation=100_000)).conversation(context)
+        kept = tokens[len(built.conversation(Conversation("c", (Turn(""),)))) :]
+        assert whole[-len(kept) :] == kept
+        goes_on = tokens[: len(before)] == before
+        only = built.conversation(Conversation("c", context.turns[-1:]))
+        assert goes_on or len(tokens) <= limit // 2 + 2 or tokens == only
+        before = tokens
+
+
 def test_a_long_question_loses_its_beginning() -> None:
     built = template(CHATML, Limits(conversation=30))
     tokens = built.conversation(Conversation.start("word " * 200 + "end?"))

@@ -30,7 +30,8 @@ class Limits:
     """The most tokens that a conversation, an embedded passage and a response may take.
 
     Defaults follow ChatRetriever (session 1024, passage 384). A longer conversation loses its
-    oldest turns, then the beginning of its only question; passages and responses lose their end.
+    oldest turns, half of the room at a time, then the beginning of its only question; passages and
+    responses lose their end.
     """
 
     conversation: int = 1024
@@ -66,18 +67,17 @@ class Template:
 
     def conversation(self, conversation: Conversation) -> list[int]:
         """``C_n`` while the last question waits for its response; the whole trunk otherwise."""
-        turns = [self._turn(turn) for turn in conversation.turns]
         room = self.limits.conversation - len(self._frame_ids["start"])
-        first = len(turns) - 1
-        length = len(turns[first])
-        while first > 0 and length + len(turns[first - 1]) <= room:
-            first -= 1
-            length += len(turns[first])
-        if length > room:
-            last = conversation.turns[-1]
-            excess = length - room
-            turns[-1] = self._turn(last, drop=excess)
-        return self._frame_ids["start"] + [token for turn in turns[first:] for token in turn]
+        questions = [self._question(turn) for turn in conversation.turns]
+        answers = [self._answer(turn) for turn in conversation.turns]
+        first = _window(list(map(len, questions)), list(map(len, answers)), room)
+        excess = len(questions[-1]) - room
+        if excess > 0:
+            questions[-1] = self._question(conversation.turns[-1], drop=excess)
+        tokens = list(self._frame_ids["start"])
+        for question, answer in zip(questions[first:], answers[first:], strict=True):
+            tokens += question + answer
+        return tokens
 
     def conversation_query(self, conversation: Conversation) -> list[int]:
         """``C_n`` and the marker: what retrieval embeds."""
@@ -131,14 +131,34 @@ class Template:
         """The part of ``uniconv.json`` that :func:`load_template` reads back."""
         return {"frame": asdict(self.frame), "limits": asdict(self.limits)}
 
-    def _turn(self, turn: Turn, drop: int = 0) -> list[int]:
-        """A turn's tokens; ``drop`` tokens are cut from the beginning of its question."""
+    def _question(self, turn: Turn, drop: int = 0) -> list[int]:
+        """A question's tokens; ``drop`` tokens are cut from its beginning."""
         frame = self._frame_ids
         query = _tokens(self.tokenizer, turn.query.strip())
-        tokens = frame["user_open"] + query[min(drop, len(query)) :] + frame["user_close"]
-        if turn.response is not None:
-            tokens += frame["assistant_open"] + self.response(turn.response)
-        return tokens
+        return frame["user_open"] + query[min(drop, len(query)) :] + frame["user_close"]
+
+    def _answer(self, turn: Turn) -> list[int]:
+        """A response's tokens after the assistant's header; none where there is no response."""
+        if turn.response is None:
+            return []
+        return self._frame_ids["assistant_open"] + self.response(turn.response)
+
+
+def _window(questions: Sequence[int], answers: Sequence[int], room: int) -> int:
+    """The first turn that is kept, from the numbers of tokens of all turns.
+
+    When the next question no longer fits, the window moves on to where it fills half of the room,
+    and stays there until it is full again. Moving by one turn at a time would keep more, but no
+    two turns would share a beginning, so nothing that was read could be used again.
+    """
+    first = before = 0
+    for turn, question in enumerate(questions):
+        if before + question > room:
+            while first < turn and before + question > room // 2:
+                before -= questions[first] + answers[first]
+                first += 1
+        before += question + answers[turn]
+    return first
 
 
 def load_template(
