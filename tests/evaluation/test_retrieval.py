@@ -202,6 +202,23 @@ def test_a_run_file_is_evaluated_as_it_is(conversations: Path, tmp_path: Path) -
         run(settings)
 
 
+def test_a_query_that_is_a_passage_does_not_find_itself(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    turn = Turn("The tower stands near the harbour.", positives=("bridge",))
+    judged = Turn("Bread is baked from rye flour.", positives=("bread",))
+    write_conversations(path, [Conversation("tower", (turn,)), Conversation("bread", (judged,))])
+    write_run(
+        tmp_path / "run.trec",
+        {"tower_1": {"tower": 9.0, "bridge": 1.0}, "bread_1": {"bread": 9.0, "tower": 1.0}},
+    )
+    result = run(RetrievalEvaluation(path, tmp_path / "out", run=tmp_path / "run.trec"))
+    assert result["metrics"]["mrr"]["mean"] == 1.0
+    assert read_run(tmp_path / "out/run.trec") == {
+        "tower_1": {"bridge": 1.0},
+        "bread_1": {"bread": 9.0, "tower": 1.0},
+    }
+
+
 def test_gold_that_training_has_seen_is_told_apart(conversations: Path, tmp_path: Path) -> None:
     train = tmp_path / "train.jsonl"
     write_conversations(train, [Conversation("t", (Turn("q", "r", positives=("bridge",)),))])

@@ -8,6 +8,7 @@ writes ``run.trec``, ``qrels.tsv``, the values and groups of every query (``quer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from uniconv.config.strict import unstructure
 from uniconv.data.beir import Qrels, read_qrels, write_qrels
 from uniconv.data.conversations import qrels_of, read_conversations
 from uniconv.data.lines import write_jsonl, write_lines
-from uniconv.data.runs import write_run
+from uniconv.data.runs import Run, write_run
 from uniconv.errors import DataError
 from uniconv.evaluation.breakdowns import gold_seen, groups_of, read_positives, write_groups
 from uniconv.evaluation.retrieval_metrics import retrieval_metrics
@@ -51,6 +52,7 @@ def evaluate_retrieval(
     if settings.train:
         groups["gold"] = gold_seen(qrels, read_positives(settings.train), settings.relevant)
     run, about = retrieve(settings, contexts, index=index, model=model, console=console)
+    run = without_own(run, contexts, qrels)
     inputs = checksums(
         conversations=settings.conversations,
         qrels=settings.qrels,
@@ -95,3 +97,19 @@ def queries_of(
     if not qrels:
         raise DataError(qrels_path or path, None, "has no query with a relevant passage")
     return {query: turns[query][0].context(turns[query][1]) for query in qrels}, qrels
+
+
+def without_own(run: Run, contexts: Mapping[str, Conversation], qrels: Qrels) -> Run:
+    """The run without passages that are the query itself: they have its conversation's id.
+
+    So does BEIR, where ArguAna asks with arguments of the corpus for their counterarguments. A
+    passage that is judged stays.
+    """
+    return {
+        query: {
+            passage: score
+            for passage, score in scores.items()
+            if passage != contexts[query].id or passage in qrels[query]
+        }
+        for query, scores in run.items()
+    }
