@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from uniconv.training.collate import PARTS
-from uniconv.training.plan import Plan, SourcePlan
+from uniconv.training.plan import Plan, SourcePlan, StagePlan
 
 
 def print_plan(plan: Plan, console: Console | None = None) -> None:
-    """The mixture as a table, and an example of each source."""
+    """The mixture and the stages as tables, and an example of each source."""
     console = console or Console()
     table = Table("", "source")
     for name in ("conversations", "turns", "an epoch", "share", *PARTS, "negatives"):
@@ -28,6 +30,8 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             f"{source.negatives:.1f}",
         )
     console.print(table)
+    if len(plan.stages) > 1 or plan.stages[0].initial != plan.stages[0].objectives:
+        console.print(_stages(plan.stages))
     console.print(
         f"{plan.epoch_length:,} turns an epoch, {plan.steps:,} steps in one process, "
         f"{plan.dev:,} turns of dev"
@@ -36,6 +40,30 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         for place, (what, text) in enumerate(source.example):
             lead = f"{number}  {what}: " if place == 0 else f"   {what}: "
             console.print(Text.assemble((lead, "bold"), _line(text, console.width - len(lead))))
+
+
+def _stages(stages: Sequence[StagePlan]) -> Table:
+    table = Table("stage", "sources")
+    for name in ("turns", "an epoch", "steps", *_WEIGHTS, "learning rate"):
+        table.add_column(name, justify="right")
+    for stage in stages:
+        table.add_row(
+            Text(stage.name),
+            ", ".join(map(str, stage.sources)),
+            f"{stage.turns:,}",
+            f"{stage.visits:,}",
+            f"{stage.steps:,}",
+            *(_weight(getattr(stage.initial, n), getattr(stage.objectives, n)) for n in _WEIGHTS),
+            f"{stage.learning_rate:g} {stage.schedule}",
+        )
+    return table
+
+
+_WEIGHTS = ("retrieval", "generation", "alpha", "gamma", "temperature")
+
+
+def _weight(first: float, last: float) -> str:
+    return f"{last:g}" if first == last else f"{first:g} to {last:g}"
 
 
 def _serves(source: SourcePlan, part: str) -> str:

@@ -7,14 +7,15 @@ check_config(config)                  # ranges, combinations and files, before a
 from __future__ import annotations
 
 from uniconv.config.mining import MiningConfig, QueryForm
+from uniconv.config.objectives import ObjectiveChanges, Objectives, between
 from uniconv.config.sources import Source, located
+from uniconv.config.stages import Stage, StageSettings, all_objectives, stage_settings
 from uniconv.config.studies import OverfitConfig
 from uniconv.config.training import (
     Adapter,
     Checkpoints,
     DataConfig,
     ModelConfig,
-    Objectives,
     Optimisation,
     Reporting,
     TrainConfig,
@@ -30,16 +31,22 @@ __all__ = [
     "DataConfig",
     "MiningConfig",
     "ModelConfig",
+    "ObjectiveChanges",
     "Objectives",
     "Optimisation",
     "OverfitConfig",
     "QueryForm",
     "Reporting",
     "Source",
+    "Stage",
+    "StageSettings",
     "TrainConfig",
+    "all_objectives",
+    "between",
     "check_config",
     "config_from",
     "load_config",
     "located",
     "plain",
+    "stage_settings",
 ]

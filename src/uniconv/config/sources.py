@@ -53,6 +53,17 @@ class Source:
     such as [2], is added to them; for responses that rest on one passage and have no marks yet."""
     allow_evaluation_only: bool = False
     """false: a set that is meant for evaluation only is refused as a training source."""
+    name: str | None = None
+    """none: what stages call it; without one the name of its set's folder or of its files."""
+
+    @property
+    def called(self) -> str:
+        """Its name, given or not."""
+        if self.name is not None:
+            return self.name
+        if self.set is not None:
+            return self.set.name
+        return ",".join(path.name.split(".jsonl")[0] for path in self.conversations)
 
 
 def located(source: Source) -> Source:

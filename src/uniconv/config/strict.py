@@ -134,6 +134,7 @@ def _build_converter() -> Converter:
     converter.register_structure_hook(Path, _path)
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook_func(lambda kind: _is(kind, Literal), _literal)
+    converter.register_structure_hook_func(lambda kind: kind == int | str, _place_or_name)
     converter.register_structure_hook_factory(
         lambda kind: _is(kind, tuple),
         lambda kind: lambda value, _: _tuple(converter, value, kind),
@@ -160,9 +161,15 @@ def _literal(value: Any, kind: Any) -> Any:
     return value
 
 
+def _place_or_name(value: Any, _: Any) -> int | str:
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise ValueError(f"expected a place, counting from 0, or a name, not {value!r}")
+    return value
+
+
 def _tuple(converter: Converter, value: Any, kind: Any) -> tuple[Any, ...]:
     item = get_args(kind)[0]
-    if isinstance(value, str) and item in (str, Path):
+    if isinstance(value, str) and item in (str, Path, int | str):
         value = [value]  # one text stands for a list of one
     if not isinstance(value, list | tuple):
         raise ValueError(f"expected a list, not {value!r}")

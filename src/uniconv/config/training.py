@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from uniconv.config.objectives import Objectives
 from uniconv.config.ranges import number, range_problems
 from uniconv.config.sources import Source, mixture_problems
+from uniconv.config.stages import Stage, stage_problems
 from uniconv.config.strict import (
     override,
     raise_problems,
@@ -81,22 +83,6 @@ class DataConfig:
     grounded_passages: int = number(5, least=1)
     """5: passages in a grounded prompt, one relevant and the others distracting; about what is
     shown at inference."""
-
-
-@dataclass(frozen=True, slots=True)
-class Objectives:
-    """Weights of ``L = L_R + L_G + alpha * L_CII + gamma * L_GG``; a part of weight 0 is free."""
-
-    retrieval: float = number(1.0, least=0)
-    """1: InfoNCE between conversations and passages."""
-    generation: float = number(1.0, least=0)
-    """1: cross-entropy of responses after conversations."""
-    alpha: float = number(1.0, least=0)
-    """1: context identification; the public sources give no value, and all parts are in nats."""
-    gamma: float = number(0.0, least=0)
-    """0: grounded generation is not in the paper's recipe; 1 is a good start for serving."""
-    temperature: float = number(0.01, above=0)
-    """0.01: divides similarities in contrastive losses (ChatRetriever)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +157,8 @@ class TrainConfig:
     data: DataConfig
     objectives: Objectives = field(default_factory=Objectives)
     optimisation: Optimisation = field(default_factory=Optimisation)
+    stages: tuple[Stage, ...] = ()
+    """(): parts of the run with objectives and schedules of their own; empty means one."""
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     reporting: Reporting = field(default_factory=Reporting)
 
@@ -213,11 +201,10 @@ def check_config(config: TrainConfig, where: str = "configuration") -> None:
 def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if config.output.exists() and not config.output.is_dir():
         yield f"output: {config.output} is a file; name a folder"
-    weights = config.objectives
-    if not any((weights.retrieval, weights.generation, weights.alpha, weights.gamma)):
-        yield "objectives: all weights are 0, so nothing would be learned"
     if not config.data.train:
         yield "data.train: expected at least one source"
+    else:
+        yield from stage_problems(config)
     if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
         yield "data.mixing_temperature: sources have shares, which leave nothing to it"
     yield from mixture_problems(config.data.train, config.data.dev)

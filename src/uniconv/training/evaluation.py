@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from uniconv.config import TrainConfig
+from uniconv.config import TrainConfig, all_objectives
 from uniconv.model import UniConv
 from uniconv.training.collate import PARTS, Collator
 from uniconv.training.distributed import total
@@ -20,8 +21,9 @@ class Evaluation:
     """Loss parts, perplexity, and MRR and accuracy among the documents of a batch.
 
     Batches are always the same ones. Their size, and so the difficulty of in-batch retrieval, is
-    ``batch_size`` times the number of processes: compare figures of equal settings only. False
-    where there are no dev sources.
+    ``batch_size`` times the number of processes: compare figures of equal settings only. All parts
+    that some stage trains are measured in every stage, at the temperature of the stage. False where
+    there are no dev sources.
     """
 
     def __init__(
@@ -32,17 +34,18 @@ class Evaluation:
         self._size = config.optimisation.batch_size
         self._seed = config.optimisation.seed
         self._order: list[int] = []
+        self._weights = all_objectives(config)
         if config.data.dev:
             examples = read_examples(
                 config.data.dev,
-                config.objectives,
-                pool=POOL if config.data.random_negatives or config.objectives.gamma else 0,
+                self._weights,
+                pool=POOL if config.data.random_negatives or self._weights.gamma else 0,
                 seed=self._seed,
                 limit=config.reporting.evaluate_turns,
             )
             self._order = list(range(len(examples)))
             random.Random(f"{self._seed}/dev").shuffle(self._order)
-            self._collate = Collator(model.template, examples, config.data, config.objectives)
+            self._collate = Collator(model.template, examples, config.data, self._weights)
 
     def __bool__(self) -> bool:
         return bool(self._order)
@@ -51,6 +54,8 @@ class Evaluation:
     def run(self) -> dict[str, float]:
         """The measurements by name; to be called by all processes together."""
         objective, accelerator = self._objective, self._accelerator
+        trained = objective.objectives
+        objective.use(replace(self._weights, temperature=trained.temperature))
         objective.eval()
         counts = torch.zeros(len(PARTS), dtype=torch.float64, device=accelerator.device)
         sums: dict[str, torch.Tensor] = {}
@@ -65,6 +70,7 @@ class Evaluation:
             for name, value in objective(batch).items():
                 sums[name] = sums.get(name, 0) + value.double()
         objective.train()
+        objective.use(trained)
         by_part = dict(zip(PARTS, total(counts).tolist(), strict=True))
         values = total(torch.stack([*sums.values()])).tolist()
         return _means(dict(zip(sums, values, strict=True)), by_part)

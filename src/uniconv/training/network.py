@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from uniconv.config import ModelConfig, TrainConfig
+from uniconv.config import ModelConfig, TrainConfig, all_objectives
 from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits
@@ -36,7 +36,7 @@ def load_trainable(
     model = UniConv.from_pretrained(
         source or config.model.path,
         template=config.model.template if source is None else "auto",
-        settings=Settings(config.model.pooling, config.objectives.temperature),
+        settings=Settings(config.model.pooling, all_objectives(config).temperature),
         limits=Limits(
             config.model.conversation_tokens,
             config.model.passage_tokens,
@@ -99,7 +99,7 @@ def _check_length(model: UniConv, config: TrainConfig) -> None:
     """Refuses limits under which a sequence could be longer than the LM's context."""
     if model.max_positions is None:
         return
-    limits, weights = model.template.limits, config.objectives
+    limits, weights = model.template.limits, all_objectives(config)
     longest = limits.conversation + limits.response + len(model.template.answer_suffix())
     shown = config.data.grounded_passages if weights.gamma else 1 if weights.alpha else 0
     if shown:

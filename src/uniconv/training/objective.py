@@ -42,11 +42,14 @@ class Objective(nn.Module):
         super().__init__()
         self.network: Any = model.network  # registers the parameters
         self._model = model
-        self._temperature = weights.temperature
         self._run = way(model, forward_tokens)
         self._bf16 = bf16
-        values = (weights.retrieval, weights.generation, weights.alpha, weights.gamma)
-        self.weights = dict(zip(PARTS, values, strict=True))
+        self.use(weights)
+
+    def use(self, weights: Objectives) -> None:
+        """Takes other weights and another temperature from now on; in all processes alike."""
+        self.objectives = weights
+        self.weights = dict(zip(PARTS, weights.weights, strict=True))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over this process's queries or tokens, float32 scalars.
@@ -73,7 +76,7 @@ class Objective(nn.Module):
         keys, _ = gather(keys)
         labels = first_occurrences(keys)[labels + offset]
         excluded = no_negatives(labels, own, keys)
-        logits = similarities(queries, documents, excluded, self._temperature)
+        logits = similarities(queries, documents, excluded, self.objectives.temperature)
         ranks = reciprocal_ranks(logits.detach(), labels)
         return {
             name: contrastive(logits, labels),

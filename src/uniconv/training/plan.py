@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from uniconv.config import Objectives, Source, TrainConfig, check_config
+from uniconv.config import Objectives, Source, TrainConfig, all_objectives, check_config
 from uniconv.training.collate import PARTS
 from uniconv.training.examples import Example, Examples, read_examples, supervises
-from uniconv.training.sampling import Stream, total_steps
+from uniconv.training.sampling import Stream
+from uniconv.training.stages import Course, RunStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,32 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A stage of ``steps`` steps over ``turns`` turns of some sources, ``visits`` in an epoch.
+
+    ``initial`` and ``objectives`` are its weights before its first step and at its last.
+    """
+
+    name: str
+    sources: tuple[int, ...]
+    turns: int
+    visits: int
+    steps: int
+    initial: Objectives
+    objectives: Objectives
+    learning_rate: float
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The mixture: its sources, the turns of an epoch and of the dev sources, the run's steps.
+    """The mixture: its sources, the turns of an epoch and of the dev sources, stages and steps.
 
     ``steps`` are those of one process; more processes take fewer.
     """
 
     sources: tuple[SourcePlan, ...]
+    stages: tuple[StagePlan, ...]
     epoch_length: int
     dev: int
     steps: int
@@ -53,16 +73,33 @@ def plan(config: TrainConfig) -> Plan:
     """
     check_config(config)
     seed = config.optimisation.seed
-    examples = read_examples(config.data.train, config.objectives, seed=seed)
+    weights = all_objectives(config)
+    examples = read_examples(config.data.train, weights, seed=seed)
+    course = Course(config, examples, processes=1)
     stream = Stream(examples, seed, config.data.mixing_temperature)
     sources = [
-        _source_plan(examples, number, visits, config.objectives)
+        _source_plan(examples, number, visits, weights)
         for number, visits in enumerate(stream.visits)
     ]
-    steps = total_steps(config.optimisation, stream.epoch_length, processes=1)
+    stages = tuple(map(_stage_plan, course.stages))
     most = config.reporting.evaluate_turns
-    dev = read_examples(config.data.dev, config.objectives, seed=seed, limit=most)
-    return Plan(tuple(sources), stream.epoch_length, len(dev), steps)
+    dev = read_examples(config.data.dev, weights, seed=seed, limit=most)
+    return Plan(tuple(sources), stages, stream.epoch_length, len(dev), course.steps)
+
+
+def _stage_plan(stage: RunStage) -> StagePlan:
+    settings = stage.settings
+    return StagePlan(
+        name=stage.name,
+        sources=settings.sources,
+        turns=stage.turns,
+        visits=stage.stream.epoch_length,
+        steps=stage.steps,
+        initial=settings.initial,
+        objectives=settings.objectives,
+        learning_rate=settings.optimisation.learning_rate,
+        schedule=settings.optimisation.schedule,
+    )
 
 
 def _source_plan(examples: Examples, number: int, visits: int, weights: Objectives) -> SourcePlan:

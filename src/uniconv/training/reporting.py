@@ -100,6 +100,10 @@ class Reporter:
     ) -> None:
         self._progress.stop()
 
+    def enter(self, stage: str) -> None:
+        """Steps are of this stage from now on."""
+        self._progress.update(self._task, description=stage)
+
     def step(self) -> None:
         """One more step is done."""
         self._progress.advance(self._task)

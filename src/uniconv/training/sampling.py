@@ -21,13 +21,26 @@ class Stream:
     """The endless stream of examples, each with the random generator for its own sampling.
 
     An epoch visits the examples of a source as evenly as ``visits`` allows: all of them equally
-    often, and some once more by chance, in random order.
+    often, and some once more by chance, in random order. ``positions`` are the examples of each
+    source that are used, all unless it is given; a source without any takes no part.
     """
 
-    def __init__(self, examples: Examples, seed: int, mixing_temperature: float = 1.0) -> None:
-        self._positions = examples.by_source()
-        sizes = [len(positions) for positions in self._positions]
-        self.visits = visits(examples.sources, sizes, mixing_temperature)
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int | str,
+        mixing_temperature: float = 1.0,
+        positions: Sequence[list[int]] | None = None,
+    ) -> None:
+        self._positions = examples.by_source() if positions is None else positions
+        used = [number for number, found in enumerate(self._positions) if found]
+        counts = visits(
+            [examples.sources[number] for number in used],
+            [len(self._positions[number]) for number in used],
+            mixing_temperature,
+        )
+        by_source = dict(zip(used, counts, strict=True))
+        self.visits = [by_source.get(number, 0) for number in range(len(self._positions))]
         self._seed = seed
         self.epoch_length = sum(self.visits)
         self._epoch = lru_cache(maxsize=2)(self._shuffled)

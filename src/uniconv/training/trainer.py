@@ -20,7 +20,14 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor
 
-from uniconv.config import TrainConfig, check_config, located, plain
+from uniconv.config import (
+    TrainConfig,
+    all_objectives,
+    check_config,
+    located,
+    plain,
+    stage_settings,
+)
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.files import provenance, sha256
 from uniconv.training.checkpoints import (
@@ -41,13 +48,12 @@ from uniconv.training.objective import Objective
 from uniconv.training.optimisation import (
     STOPPING,
     StopSignals,
-    learning_rate,
     leave,
     seed_step,
     uses_bf16,
 )
 from uniconv.training.reporting import MetricsLog, Reporter, Window
-from uniconv.training.sampling import Stream, places, total_steps
+from uniconv.training.stages import Course, RunStage
 
 
 class DivergedError(UniConvError):
@@ -84,7 +90,11 @@ class Trainer:
         )  # Accelerate must be told to join processes there
         device = PartialState(cpu=cpu).device
         bf16 = uses_bf16(settings, device)
-        generates = config.objectives.generation or config.objectives.gamma
+        objectives = all_objectives(config)
+        generates = all(
+            stage.objectives.generation or stage.objectives.gamma
+            for stage in stage_settings(config)
+        )
         self.accelerator = Accelerator(
             cpu=cpu,
             mixed_precision="no",  # the objective says itself where it computes in bfloat16
@@ -93,20 +103,23 @@ class Trainer:
         )
         examples = read_examples(
             config.data.train,
-            config.objectives,
-            pool=POOL if config.data.random_negatives or config.objectives.gamma else 0,
+            objectives,
+            pool=POOL if config.data.random_negatives or objectives.gamma else 0,
             seed=settings.seed,
         )
+        self.course = Course(config, examples, self.accelerator.num_processes)
+        self.steps = self.course.steps
         self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
         self.step = 0 if checkpoint is None else self._check(checkpoint)
         source = None if checkpoint is None else checkpoint.model
         self.model = load_trainable(config, device, bf16, source)
-        self.stream = Stream(examples, settings.seed, config.data.mixing_temperature)
-        self.collate = Collator(self.model.template, examples, config.data, config.objectives)
-        self.steps = total_steps(settings, self.stream.epoch_length, self.accelerator.num_processes)
+        self.collators = {
+            stage.name: Collator(self.model.template, examples, config.data, stage.settings.used)
+            for stage in self.course.stages
+        }
         self.objective = Objective(
             self.model,
-            config.objectives,
+            objectives,
             forward_tokens=settings.forward_tokens,
             bf16=bf16,
             way=Cached if settings.gradient_cache else choose,
@@ -130,6 +143,7 @@ class Trainer:
                 reporter.say(f"going on from step {self.step}")
             window = Window()
             while self.step < self.steps:
+                reporter.enter(self.course.at(self.step).name)
                 stop = self._train_step(window, signals)
                 self.step += 1
                 reporter.step()
@@ -138,6 +152,8 @@ class Trainer:
                     window = Window()
                 if self.evaluation and self._due(self.config.reporting.evaluate_every):
                     self._report(reporter, metrics, "dev", self.evaluation.run())
+                if ended := self.course.ended(self.step):
+                    self._keep(ended)
                 if stop or (self.step % self.config.checkpoints.every_steps == 0):
                     self._save_checkpoint()
                 if stop and self.step < self.steps:
@@ -150,8 +166,12 @@ class Trainer:
     def _train_step(self, window: Window, signals: StopSignals) -> int:
         """Trains one step; returns the signal that some process has received, or 0."""
         settings, world = self.config.optimisation, self.accelerator.num_processes
+        stage = self.course.at(self.step)
+        if self.step == stage.first:
+            self.optimizer.state.clear()
+        self.objective.use(stage.objectives(self.step))
         seed_step(settings.seed, self.step, self.accelerator.process_index)
-        batches = list(self._batches())
+        batches = list(self._batches(stage))
         counted = [*map(sum, zip(*(batch.counts for batch in batches), strict=True))]
         counted += [sum(batch.tokens for batch in batches)]
         counted += [signals.received == number for number in STOPPING]
@@ -179,17 +199,14 @@ class Trainer:
         window.add("tokens", tokens)
         self._check_finite(dict(zip(sums, measured, strict=True)), float(norm))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step, self.steps)
+            group["lr"] = stage.learning_rate(self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return max((n for n, some in zip(STOPPING, received, strict=True) if some), default=0)
 
-    def _batches(self) -> Iterator[Batch]:
-        settings = self.config.optimisation
+    def _batches(self, stage: RunStage) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        for number in range(settings.accumulation):
-            here = places(settings, self.step, number, process, processes)
-            yield self.collate(self.stream[place] for place in here)
+        return map(self.collators[stage.name], stage.picks(self.step, process, processes))
 
     def _check(self, checkpoint: Checkpoint) -> int:
         state = checkpoint.state()
@@ -213,7 +230,7 @@ class Trainer:
         )
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.steps
+        return self.step % every == 0 or self.course.ended(self.step) is not None
 
     def _measured(self, window: Window) -> dict[str, float]:
         means = window.means()
@@ -231,9 +248,10 @@ class Trainer:
     ) -> None:
         reporter.show(self.step, what, values)
         if metrics is not None:
-            epoch = self.step * self.config.optimisation.accumulation / self.stream.epoch_length
-            epoch *= self.config.optimisation.batch_size * self.accelerator.num_processes
-            metrics.write({"step": self.step, "epoch": round(epoch, 4), what: values})
+            stage = self.course.at(self.step - 1)
+            epoch = stage.epoch(self.step, self.accelerator.num_processes)
+            about = {"step": self.step, "stage": stage.name, "epoch": round(epoch, 4)}
+            metrics.write({**about, what: values})
 
     def _save_checkpoint(self) -> None:
         if self.accelerator.is_main_process:
@@ -242,6 +260,14 @@ class Trainer:
                 self.config.output, self.step, self.model, self.optimizer, keep, self.about
             )
         self.accelerator.wait_for_everyone()
+
+    def _keep(self, stage: RunStage) -> None:
+        """Writes the model after a stage, where that is wanted."""
+        if stage.settings.keep and self.accelerator.is_main_process:
+            folder = self.config.output / "stages" / stage.name
+            self.model.save_pretrained(
+                folder, merge=self.config.model.merge, training=self._provenance()
+            )
 
     def _finish(self) -> Path:
         folder = self.config.output / "model"
@@ -258,7 +284,7 @@ class Trainer:
             for source in map(located, self.config.data.train)
             for path in (*source.conversations, *source.corpora)
         }
-        return provenance(config=plain(self.config), steps=self.steps, data=files, **self.about)
+        return provenance(config=plain(self.config), steps=self.step, data=files, **self.about)
 
     @property
     def _device(self) -> torch.device:
