@@ -27,6 +27,7 @@ from uniconv.config import (
     located,
     plain,
 )
+from uniconv.config.strict import read_yaml
 from uniconv.errors import ConfigError
 
 BASE = {"output": "x", "model": {"path": "m"}, "data": {"train": [{"conversations": "c.jsonl"}]}}
@@ -245,10 +246,14 @@ def test_sets_for_evaluation_are_refused_for_training(sets: Path) -> None:
         assert _problems(source, part="dev") == ""
 
 
-def test_the_documentations_configurations_are_valid() -> None:
+def test_the_documentations_configurations_are_valid(tmp_path: Path) -> None:
+    written = tmp_path / "block.yaml"
     page = Path(__file__).parents[1] / "docs" / "training.md"
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.S | re.M)
-    configurations = [config_from(BASE | yaml.safe_load(block)) for block in blocks]
+    configurations = []
+    for block in blocks:
+        written.write_text(block, "utf-8")
+        configurations.append(config_from(BASE | read_yaml(written)))
     assert [len(config.data.train) for config in configurations] == [1, 3, 1]
 
 
