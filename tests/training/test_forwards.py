@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,12 @@ FIXED = [
 ]
 
 
-def batch_of(model: UniConv, conversations: list[Conversation]) -> Batch:
+LIKELIHOODS = replace(WEIGHTS, cii="likelihoods", cii_temperature=0.7)
+
+
+def batch_of(
+    model: UniConv, conversations: list[Conversation], weights: Objectives = WEIGHTS
+) -> Batch:
     source = Source((Path("c"),), (Path("p"),))
     examples = [
         Example(one, number, 0) for one in conversations for number in range(1, len(one.turns) + 1)
@@ -57,7 +63,7 @@ def batch_of(model: UniConv, conversations: list[Conversation]) -> Batch:
         model.template,
         Examples([source], examples, [PASSAGES], [pool]),
         DataConfig((source,), grounded_passages=2),
-        WEIGHTS,
+        weights,
     )
     return collate((place, random.Random(place)) for place in range(len(examples)))
 
@@ -66,10 +72,14 @@ Found = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 
 
 def run(
-    model: UniConv, batch: Batch, way: Callable[[UniConv, int], Forward], tokens: int = 16_384
+    model: UniConv,
+    batch: Batch,
+    way: Callable[[UniConv, int], Forward],
+    tokens: int = 16_384,
+    weights: Objectives = WEIGHTS,
 ) -> Found:
     """Sums by part and gradients by parameter."""
-    objective = Objective(model, WEIGHTS, forward_tokens=tokens, way=way)
+    objective = Objective(model, weights, forward_tokens=tokens, way=way)
     objective.zero_grad()
     sums = objective(batch)
     objective.combine(sums, [1 / max(1, count) for count in batch.counts]).backward()
@@ -124,6 +134,46 @@ def test_tree_equals_separate_for_any_conversations(
 ) -> None:
     model = tiny_uniconv("qwen3", limits=Limits(conversation=60, passage=20, response=8))
     assert_equal(model, batch_of(model, conversations), tokens)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_likelihoods_of_responses_are_those_of_separate_sequences(family: str, method: str) -> None:
+    model = trainable(family, method)
+    batch = batch_of(model, FIXED, LIKELIHOODS)
+    assert len(batch.cii) == 6
+    expected = run(model, batch, Separate, weights=LIKELIHOODS)
+    nothing = run(model, Batch(), Separate, weights=LIKELIHOODS)
+    for way, tokens in ((Shared, 16_384), (Shared, 120), (Cached, 16_384), (Cached, 120)):
+        assert_same(run(model, batch, way, tokens, LIKELIHOODS), expected)
+        assert_same(run(model, Batch(), way, tokens, LIKELIHOODS), nothing)
+
+
+@settings(max_examples=15, deadline=None)
+@given(CONVERSATIONS, st.sampled_from([16_384, 150]))
+def test_likelihoods_equal_separate_for_any_conversations(
+    conversations: list[Conversation], tokens: int
+) -> None:
+    model = tiny_uniconv("qwen3", limits=Limits(conversation=60, passage=20, response=8))
+    batch = batch_of(model, conversations, LIKELIHOODS)
+    expected = run(model, batch, Separate, weights=LIKELIHOODS)
+    assert_same(run(model, batch, Shared, tokens, LIKELIHOODS), expected)
+
+
+def test_likelihoods_are_the_models_own() -> None:
+    model = tiny_uniconv()
+    batch = batch_of(model, FIXED, LIKELIHOODS)
+    scores = torch.empty(len(batch.cii.queries), len(batch.cii.documents))
+    for row, prompt in enumerate(batch.cii.queries):
+        for column, response in enumerate(batch.cii.documents):
+            logits = model.lm(input_ids=torch.tensor([prompt + response])).logits[0]
+            after = logits[len(prompt) - 1 : -1].log_softmax(1)
+            scores[row, column] = after.gather(1, torch.tensor(response)[:, None]).mean()
+    wanted = cross_entropy(scores / 0.7, torch.tensor(batch.cii.labels), reduction="sum")
+    found = Objective(model, LIKELIHOODS)(batch)
+    torch.testing.assert_close(found["cii"], wanted, rtol=1e-5, atol=1e-5)
+    own = scores.gather(1, torch.tensor(batch.cii.labels)[:, None])
+    assert found["cii_accuracy"] == ((scores >= own).sum(1) == 1).sum()
 
 
 @pytest.mark.parametrize("pooling", ["mean", "weighted_mean"])

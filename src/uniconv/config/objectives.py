@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from uniconv.config.ranges import number
 
@@ -21,16 +22,28 @@ class Objectives:
     """0: grounded generation is not in the paper's recipe; 1 is a good start for serving."""
     temperature: float = number(0.01, above=0)
     """0.01: divides similarities in contrastive losses (ChatRetriever)."""
+    cii: Literal["embeddings", "likelihoods"] = "embeddings"
+    """embeddings: a response is told from others by its embedding, at the price of reading each
+    once. likelihoods: by its mean token log-likelihood after the conversation and the passage; each
+    query is read with each response of its forward pass in the same process."""
+    cii_temperature: float = number(1.0, above=0)
+    """1: divides log-likelihoods, which differ by nats where similarities differ by hundredths."""
 
     @property
     def weights(self) -> tuple[float, float, float, float]:
         """Of retrieval, generation, context identification and grounded generation."""
         return self.retrieval, self.generation, self.alpha, self.gamma
 
+    @property
+    def writes(self) -> bool:
+        """Whether some part needs the probabilities of tokens."""
+        scores = self.alpha and self.cii == "likelihoods"
+        return bool(self.generation or self.gamma or scores)
+
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveChanges:
-    """What differs from ``objectives``; what is none does not."""
+class WeightChanges:
+    """Weights and temperatures that differ from those in ``objectives``; none does not."""
 
     retrieval: float | None = number(None, least=0)
     """none: as before."""
@@ -42,6 +55,8 @@ class ObjectiveChanges:
     """none: as before."""
     temperature: float | None = number(None, above=0)
     """none: as before."""
+    cii_temperature: float | None = number(None, above=0)
+    """none: as before."""
 
     def applied(self, to: Objectives) -> Objectives:
         """The objectives with these changes."""
@@ -49,10 +64,20 @@ class ObjectiveChanges:
         return replace(to, **{name: value for name, value in values.items() if value is not None})
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectiveChanges(WeightChanges):
+    """What differs from ``objectives``; none does not."""
+
+    cii: Literal["embeddings", "likelihoods"] | None = None
+    """none: as before."""
+
+
 def between(first: Objectives, last: Objectives, part: float) -> Objectives:
-    """Weights and temperature on the straight line between two; ``part`` 0 is the first."""
+    """Weights and temperatures on the straight line between two; ``part`` 0 is the first."""
     if first == last:
         return last
-    names = [one.name for one in fields(ObjectiveChanges)]
-    moved = {name: (1 - part) * getattr(first, name) + part * getattr(last, name) for name in names}
+    moved = {
+        one.name: (1 - part) * getattr(first, one.name) + part * getattr(last, one.name)
+        for one in fields(WeightChanges)
+    }
     return replace(last, **moved)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from uniconv.config.objectives import ObjectiveChanges, Objectives
+from uniconv.config.objectives import ObjectiveChanges, Objectives, WeightChanges
 from uniconv.config.ranges import number
 from uniconv.config.sources import Source
 
@@ -32,7 +32,7 @@ class Stage:
     """none: passes over its sources; without steps or epochs it is as long as optimisation says."""
     objectives: ObjectiveChanges = field(default_factory=ObjectiveChanges)
     """Weights and temperature of the stage, or, where ``initial`` gives others, at its end."""
-    initial: ObjectiveChanges = field(default_factory=ObjectiveChanges)
+    initial: WeightChanges = field(default_factory=WeightChanges)
     """Values before the stage's first step, from where they go linearly to those of its
     ``objectives``, which its last step has; alpha from 0 spares an untrained embedding."""
     learning_rate: float | None = number(None, above=0)

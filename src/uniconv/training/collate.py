@@ -14,7 +14,7 @@ from uniconv.config import DataConfig, Objectives
 from uniconv.templates import Template
 from uniconv.training.examples import Example, Examples
 from uniconv.training.losses import NO_KEY
-from uniconv.types import Passage
+from uniconv.types import Conversation, Passage
 
 Tokens = list[int]
 
@@ -49,6 +49,11 @@ class Contrast:
             self.documents.append(tokens)
         return self.keys.index(key)
 
+    def pairs(self) -> Scoring:
+        """Every query with every document, by rows: prompts, and responses that may follow."""
+        every = [(query, document) for query in self.queries for document in self.documents]
+        return Scoring([query for query, _ in every], [document for _, document in every])
+
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """``labels`` [n], ``own`` [n, p] padded with NO_KEY, and ``keys`` [m], all int64."""
         width = max(map(len, self.own), default=0)
@@ -74,6 +79,11 @@ class Writing:
     def tokens(self) -> int:
         """All tokens that are read."""
         return sum(map(len, self.prompts)) + len(self)
+
+
+@dataclass(slots=True)
+class Scoring(Writing):
+    """As Writing, but each response has a score of its own: its mean token log-likelihood."""
 
 
 @dataclass(slots=True)
@@ -142,10 +152,7 @@ class Collator:
         if positive is None or not response:
             return
         if self._weights.alpha and source.cii:
-            cii, key = batch.cii, _key(response)
-            cii.queries.append(template.grounded_query(context, [positive]))
-            cii.labels.append(cii.document(key, template.response_document(response)))
-            cii.own.append([key])
+            self._add_cii(batch.cii, context, positive, response)
         if self._weights.gamma and source.grounded:
             shown = self._shown(example, positives, positive, rng)
             batch.grounded.prompts.append(template.prompt(context, shown))
@@ -165,6 +172,19 @@ class Collator:
         part.own.append([passage_key(passage) for passage in positives])
         for negative in negatives:
             part.document(passage_key(negative), self._template.passage(negative))
+
+    def _add_cii(
+        self, part: Contrast, context: Conversation, positive: Passage, response: str
+    ) -> None:
+        """Queries and documents with their markers, or prompts and responses to be written."""
+        template, key = self._template, _key(response)
+        if self._weights.cii == "embeddings":
+            part.queries.append(template.grounded_query(context, [positive]))
+            part.labels.append(part.document(key, template.response_document(response)))
+        else:
+            part.queries.append(template.prompt(context, [positive]))
+            part.labels.append(part.document(key, template.response(response)))
+        part.own.append([key])
 
     def _negatives(self, example: Example, wanted: int, rng: random.Random) -> list[Passage]:
         passages = self._examples.passages[example.source]

@@ -17,8 +17,14 @@ from torch import Tensor, nn
 
 from uniconv.model import UniConv
 from uniconv.states import States, padded
-from uniconv.training.collate import Contrast, Tokens, Writing
-from uniconv.training.losses import IGNORED, head_cross_entropy, response_cross_entropy
+from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
+from uniconv.training.losses import (
+    IGNORED,
+    head_cross_entropy,
+    head_log_likelihoods,
+    response_cross_entropy,
+    response_log_likelihoods,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,13 @@ class Outputs:
     """What the LM makes of a batch, by part.
 
     ``embeddings`` are of queries and of documents, float32 [n, d], L2-normalised; ``losses`` are
-    sums over the tokens of responses. All reach every trained parameter that a full batch would.
+    sums over the tokens of responses, ``scores`` mean log-likelihoods of the tokens of each
+    response, float32 [n]. All reach every trained parameter that a full batch would.
     """
 
     embeddings: Mapping[str, tuple[Tensor, Tensor]]
     losses: Mapping[str, Tensor]
+    scores: Mapping[str, Tensor]
 
 
 class Forward(Protocol):
@@ -64,16 +72,18 @@ class Shared:
         sequences = sequences or [[self._model.template.marker]]
         states = self._model.reader.read_all(sequences, self._budget)
         rest = iter(states.paths)
-        embeddings, losses = {}, {}
+        embeddings, losses, scores = {}, {}, {}
         for name, part in parts.items():
             if isinstance(part, Contrast):
                 embeddings[name] = (
                     self._embed(states, [next(rest) for _ in part.queries]),
                     self._embed(states, [next(rest) for _ in part.documents]),
                 )
+            elif isinstance(part, Scoring):
+                scores[name] = self._score(states, part, rest)
             else:
                 losses[name] = self._write(states, part, rest)
-        return Outputs(embeddings, losses)
+        return Outputs(embeddings, losses, scores)
 
     def _embed(self, states: States, paths: Sequence[Tensor]) -> Tensor:
         if not paths:
@@ -85,11 +95,25 @@ class Shared:
         if not part.prompts:
             logits: Tensor = head(states.hidden[:1])
             return logits.sum() * 0
-        prompts, responses = part.prompts, part.responses
+        return head_cross_entropy(head, *self._predictions(states, part, paths))
+
+    def _score(self, states: States, part: Writing, paths: Iterator[Tensor]) -> Tensor:
+        head: nn.Module = self._model.lm.get_output_embeddings()
+        if not part.prompts:
+            logits: Tensor = head(states.hidden[:1])
+            return logits.sum(1).float()[:0]
+        tokens = head_log_likelihoods(head, *self._predictions(states, part, paths))
+        of_each = torch.split(tokens, [len(response) for response in part.responses])
+        return torch.stack([one.mean() for one in of_each])
+
+    def _predictions(
+        self, states: States, part: Writing, paths: Iterator[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The states that predict the tokens of responses, [n, d], and these tokens, int64 [n]."""
         # The state of a token predicts the next one, from the last of the prompt on.
-        predicting = torch.cat([next(paths)[len(prompt) - 1 :] for prompt in prompts])
-        targets = torch.tensor([token for response in responses for token in response])
-        return head_cross_entropy(head, states.hidden[predicting], targets.to(predicting.device))
+        predicting = torch.cat([next(paths)[len(prompt) - 1 :] for prompt in part.prompts])
+        targets = torch.tensor([token for response in part.responses for token in response])
+        return states.hidden[predicting], targets.to(predicting.device)
 
 
 class Separate:
@@ -102,12 +126,14 @@ class Separate:
     def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         contrasts = {name: part for name, part in parts.items() if isinstance(part, Contrast)}
         writings = {name: part for name, part in parts.items() if isinstance(part, Writing)}
+        scored = {name: writings.pop(name) for name, p in parts.items() if isinstance(p, Scoring)}
         return Outputs(
             {
                 name: (self._embed(part.queries), self._embed(part.documents))
                 for name, part in contrasts.items()
             },
             {name: self._write(part) for name, part in writings.items()},
+            {name: self._score(part) for name, part in scored.items()},
         )
 
     def _embed(self, sequences: Sequence[Tokens]) -> Tensor:
@@ -132,13 +158,26 @@ class Separate:
         if not part.prompts:
             marker = [self._model.template.marker]
             return self._write(Writing([marker], [marker])) * 0
+        groups = [response_cross_entropy(*logits) for _, logits in self._logits(part)]
+        return torch.stack(groups).sum()
+
+    def _score(self, part: Writing) -> Tensor:
+        if not part.prompts:
+            marker = [self._model.template.marker]
+            return self._score(Writing([marker], [marker]))[:0]
+        parts, order = [], []
+        for rows, logits in self._logits(part):
+            parts.append(response_log_likelihoods(*logits))
+            order += rows
+        return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
+
+    def _logits(self, part: Writing) -> Iterator[tuple[list[int], tuple[Tensor, Tensor]]]:
+        """Rows of similar length, with their logits and targets."""
         lengths = [len(p) + len(r) for p, r in zip(part.prompts, part.responses, strict=True)]
-        losses = []
         for rows in length_groups(lengths, self._budget):
             prompts = [part.prompts[row] for row in rows]
             responses = [part.responses[row] for row in rows]
-            losses.append(response_cross_entropy(*self._response_logits(prompts, responses)))
-        return torch.stack(losses).sum()
+            yield rows, self._response_logits(prompts, responses)
 
     def _response_logits(
         self, prompts: Sequence[Tokens], responses: Sequence[Tokens]

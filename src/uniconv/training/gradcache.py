@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from uniconv.model import UniConv
-from uniconv.training.collate import Contrast, Tokens, Writing
+from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
 from uniconv.training.forwards import Forward, Outputs, choose
 from uniconv.tree import batches
 
@@ -45,13 +45,14 @@ class Cached:
         return self._together(parts, passes, iter(flat))
 
     def _flat(self, parts: Parts) -> tuple[Tensor, ...]:
-        """The outputs of a pass in order of its parts: queries, documents; or a loss."""
+        """The outputs of a pass in order of its parts: queries, documents; or scores; or a loss."""
         outputs = self._run(parts)
+        single = {**outputs.losses, **outputs.scores}
         return tuple(
             tensor
             for name, part in parts.items()
             for tensor in (
-                outputs.embeddings[name] if isinstance(part, Contrast) else [outputs.losses[name]]
+                outputs.embeddings[name] if isinstance(part, Contrast) else [single[name]]
             )
         )
 
@@ -101,7 +102,12 @@ class Cached:
             {
                 name: torch.stack(found[name][0]).sum()
                 for name, part in parts.items()
-                if isinstance(part, Writing)
+                if isinstance(part, Writing) and not isinstance(part, Scoring)
+            },
+            {
+                name: _ordered(found[name][0], rows[name][0])
+                for name, part in parts.items()
+                if isinstance(part, Scoring)
             },
         )
 
@@ -120,7 +126,8 @@ def _selected(
             selected[name] = Contrast(queries, [part.documents[row] for row in rows["documents"]])
         else:
             prompts = [part.prompts[row] for row in rows["prompts"]]
-            selected[name] = Writing(prompts, [part.responses[row] for row in rows["prompts"]])
+            held[name] = rows["prompts"], []
+            selected[name] = type(part)(prompts, [part.responses[r] for r in rows["prompts"]])
     return selected, held
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100
 """The target of positions that are not to be predicted."""
@@ -90,6 +91,29 @@ def response_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     known = targets != IGNORED
     return cross_entropy(logits[known].float(), targets[known], reduction="sum")
+
+
+def response_log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean log-likelihood of each response's tokens, float32 [n]; arguments as above."""
+    losses = cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
+    )
+    return -losses.view_as(targets).sum(1) / (targets != IGNORED).sum(1)
+
+
+def head_log_likelihoods(
+    head: nn.Module, states: Tensor, targets: Tensor, *, rows: int = 1024
+) -> Tensor:
+    """The log-likelihood of each token, float32 [n]; arguments as of :func:`head_cross_entropy`.
+
+    Each token may have another gradient, so logits are made again where that is known.
+    """
+
+    def part(states: Tensor, targets: Tensor) -> Tensor:
+        return -cross_entropy(head(states).float(), targets, reduction="none")
+
+    pieces = zip(torch.split(states, rows), torch.split(targets, rows), strict=True)
+    return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
 
 
 def head_cross_entropy(

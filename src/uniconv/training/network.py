@@ -105,7 +105,8 @@ def _check_length(model: UniConv, config: TrainConfig) -> None:
     if shown:
         empty = model.template.answer_suffix([Passage("", "")] * shown)
         longest = limits.conversation + shown * limits.passage + len(empty)
-        longest += limits.response if weights.gamma else 0
+        scored = weights.alpha and weights.cii == "likelihoods"
+        longest += limits.response if weights.gamma or scored else 0
     if longest > model.max_positions:
         raise ConfigError(
             f"model: a sequence may take {longest} tokens, but {config.model.path} reads "

@@ -58,11 +58,15 @@ class Objective(nn.Module):
         ``{part}_accuracy`` of the contrastive ones. Documents of all processes are candidates.
         """
         parts = {name: getattr(batch, name) for name, weight in self.weights.items() if weight}
+        scored = {"cii"} if self.objectives.cii == "likelihoods" else set()
+        read = {name: part.pairs() if name in scored else part for name, part in parts.items()}
         with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = self._run(parts)
+            outputs = self._run(read)
         sums: dict[str, Tensor] = {}
         for name, part in parts.items():
-            if isinstance(part, Contrast):
+            if name in outputs.scores:
+                sums |= self._choose(name, part, outputs.scores[name])
+            elif isinstance(part, Contrast):
                 sums |= self._contrast(name, part, *outputs.embeddings[name])
             else:
                 sums[name] = outputs.losses[name]
@@ -77,6 +81,16 @@ class Objective(nn.Module):
         labels = first_occurrences(keys)[labels + offset]
         excluded = no_negatives(labels, own, keys)
         logits = similarities(queries, documents, excluded, self.objectives.temperature)
+        return self._sums(name, logits, labels)
+
+    def _choose(self, name: str, part: Contrast, scores: Tensor) -> dict[str, Tensor]:
+        """Each query tells its own response by likelihood from all of this process's batch."""
+        logits = scores.view(len(part.queries), -1 if part.queries else 1)
+        labels, _, _ = part.tensors(self._model.device)
+        return self._sums(name, logits / self.objectives.cii_temperature, labels)
+
+    @staticmethod
+    def _sums(name: str, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         ranks = reciprocal_ranks(logits.detach(), labels)
         return {
             name: contrastive(logits, labels),

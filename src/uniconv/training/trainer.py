@@ -91,10 +91,7 @@ class Trainer:
         device = PartialState(cpu=cpu).device
         bf16 = uses_bf16(settings, device)
         objectives = all_objectives(config)
-        generates = all(
-            stage.objectives.generation or stage.objectives.gamma
-            for stage in stage_settings(config)
-        )
+        generates = all(stage.objectives.writes for stage in stage_settings(config))
         self.accelerator = Accelerator(
             cpu=cpu,
             mixed_precision="no",  # the objective says itself where it computes in bfloat16
