@@ -77,8 +77,9 @@ def records(output: Path) -> list[dict[str, Any]]:
 def test_stages_resume_exactly(
     step: int, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = staged(configure, "whole", STAGES)
-    parts = staged(configure, "parts", STAGES)
+    average = {"optimisation": {"ema": 0.9}}
+    whole = staged(configure, "whole", STAGES, **average)
+    parts = staged(configure, "parts", STAGES, **average)
     uninterrupted = weights(train(whole))
     with monkeypatch.context() as patch:
         stop_after(patch, step)

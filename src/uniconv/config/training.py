@@ -48,6 +48,12 @@ class ModelConfig:
     """lora: keeps a chat model's abilities and fits one GPU; full suits small models."""
     adapter: Adapter = field(default_factory=Adapter)
     """Used where method is lora and the model has no adapter yet."""
+    frozen_layers: int = number(0, least=0)
+    """0: the first so many layers keep their weights and get no adapter's; early layers carry over
+    to a new task best, and a step costs less."""
+    frozen_embeddings: bool = False
+    """false: with method full, true keeps the input embeddings too, and an output layer that shares
+    their weights; without it no step is cheaper for frozen layers."""
     template: Literal["auto", "chat", "plain"] = "auto"
     """auto: the backbone's own chat format where it is prefix-stable."""
     pooling: Literal["last", "mean", "weighted_mean"] = "last"
@@ -108,6 +114,9 @@ class Optimisation:
     """0.01: PyTorch's default; on matrices only."""
     max_gradient_norm: float = number(1.0, above=0)
     """1: gradients of a larger norm are scaled down; contrastive batches have outliers."""
+    ema: float | None = number(None, above=0, most=0.99999)
+    """none: the last step's weights are evaluated and saved. 0.999, for instance: an average of the
+    trained weights over about 1,000 steps is, which varies less between steps."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bfloat16 autocast where the hardware computes in it, else float32."""
     gradient_checkpointing: bool = False

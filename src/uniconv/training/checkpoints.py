@@ -23,6 +23,7 @@ from uniconv.config import TrainConfig, plain
 from uniconv.errors import ConfigError
 from uniconv.files import atomic, atomic_folder, write_json
 from uniconv.model import UniConv
+from uniconv.training.averaging import Average
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -72,13 +73,21 @@ def checkpoints(output: Path) -> list[Checkpoint]:
 
 
 def save_checkpoint(
-    output: Path, step: int, model: UniConv, optimizer: Any, keep: int, about: Mapping[str, Any]
+    output: Path,
+    step: int,
+    model: UniConv,
+    optimizer: Any,
+    keep: int,
+    about: Mapping[str, Any],
+    average: Average | None = None,
 ) -> Checkpoint:
     """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``."""
     target = output / "checkpoints" / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
         model.save_pretrained(temporary / "model")
         torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        if average is not None:
+            average.save(temporary)
         write_json(temporary / "state.json", {"step": step, **about})
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old.folder)

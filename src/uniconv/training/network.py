@@ -14,6 +14,7 @@ from uniconv.config import ModelConfig, TrainConfig, all_objectives
 from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits
+from uniconv.training.freezing import freeze
 from uniconv.types import Passage
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def load_trainable(
     _check_length(model, config)
     torch.manual_seed(config.optimisation.seed)  # an adapter's weights begin at random
     unfreeze(model, config.model)
+    freeze(model, config.model)
     if config.optimisation.gradient_checkpointing:
         model.lm.gradient_checkpointing_enable({"use_reentrant": False})
     return model

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from uniconv.config import (
 )
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.files import provenance, sha256
+from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import (
     Checkpoint,
     finished,
@@ -127,6 +128,9 @@ class Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint.optimizer(self.accelerator.device))
+        self.average = None if settings.ema is None else Average(self.model.network, settings.ema)
+        if checkpoint is not None and self.average is not None:
+            self.average.load(checkpoint.folder)
         self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator)
 
     def run(self) -> Path:
@@ -148,7 +152,9 @@ class Trainer:
                     self._report(reporter, metrics, "train", self._measured(window))
                     window = Window()
                 if self.evaluation and self._due(self.config.reporting.evaluate_every):
-                    self._report(reporter, metrics, "dev", self.evaluation.run())
+                    with self._averaged():
+                        measured = self.evaluation.run()
+                    self._report(reporter, metrics, "dev", measured)
                 if ended := self.course.ended(self.step):
                     self._keep(ended)
                 if stop or (self.step % self.config.checkpoints.every_steps == 0):
@@ -198,6 +204,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate(self.step)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         return max((n for n, some in zip(STOPPING, received, strict=True) if some), default=0)
 
@@ -254,26 +262,36 @@ class Trainer:
         if self.accelerator.is_main_process:
             keep = self.config.checkpoints.keep
             save_checkpoint(
-                self.config.output, self.step, self.model, self.optimizer, keep, self.about
+                self.config.output,
+                self.step,
+                self.model,
+                self.optimizer,
+                keep,
+                self.about,
+                self.average,
             )
         self.accelerator.wait_for_everyone()
 
     def _keep(self, stage: RunStage) -> None:
         """Writes the model after a stage, where that is wanted."""
-        if stage.settings.keep and self.accelerator.is_main_process:
-            folder = self.config.output / "stages" / stage.name
-            self.model.save_pretrained(
-                folder, merge=self.config.model.merge, training=self._provenance()
-            )
+        if stage.settings.keep:
+            self._save_model(self.config.output / "stages" / stage.name)
 
     def _finish(self) -> Path:
-        folder = self.config.output / "model"
+        self._save_model(self.config.output / "model")
+        return self.config.output / "model"
+
+    def _save_model(self, folder: Path) -> None:
         if self.accelerator.is_main_process:
-            self.model.save_pretrained(
-                folder, merge=self.config.model.merge, training=self._provenance()
-            )
+            with self._averaged():
+                self.model.save_pretrained(
+                    folder, merge=self.config.model.merge, training=self._provenance()
+                )
         self.accelerator.wait_for_everyone()
-        return folder
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The model with the average of its weights, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _provenance(self) -> dict[str, Any]:
         files = {

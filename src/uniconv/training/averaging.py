@@ -1,0 +1,63 @@
+"""An exponential moving average of the trained weights (EMA): smoother than the last step's.
+
+Averages of weights over the course of training: Polyak and Juditsky 1992, "Acceleration of
+Stochastic Approximation by Averaging".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+_FILE = "average.safetensors"
+
+
+class Average:
+    """The average of a network's trainable parameters; ``decay`` 0 is the parameters themselves.
+
+    The decay begins low, ``(1 + step) / (10 + step)`` of at most ``decay``, so that the weights
+    before training are soon forgotten in short runs too.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._trained = {name: one for name, one in network.named_parameters() if one.requires_grad}
+        self._averages = {name: one.detach().clone() for name, one in self._trained.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Takes in the weights after step ``step``, from 0."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for name, weights in self._trained.items():
+            self._averages[name].lerp_(weights, 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The network has the averages for its weights, and its own back at the end."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, weights in self._trained.items():
+            own = weights.detach().clone()
+            weights.copy_(self._averages[name])
+            self._averages[name].copy_(own)
+
+    def save(self, folder: Path) -> None:
+        """Writes the averages into a checkpoint's folder."""
+        save_file({name: one.contiguous() for name, one in self._averages.items()}, folder / _FILE)
+
+    def load(self, folder: Path) -> None:
+        """Takes the averages of a checkpoint."""
+        saved: Mapping[str, torch.Tensor] = load_file(folder / _FILE)
+        for name, average in self._averages.items():
+            average.copy_(saved[name])
