@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,13 @@ from uniconv.training.losses import (
     NO_KEY,
     contrastive,
     first_occurrences,
+    head_cross_entropy,
     no_negatives,
     reciprocal_ranks,
     response_cross_entropy,
     similarities,
+    squared_distances,
+    uniformity,
 )
 
 
@@ -106,3 +110,39 @@ def test_response_cross_entropy_equals_a_loop() -> None:
                 odds: Tensor = logits[row, place].exp()
                 expected -= math.log(float(odds[target] / odds.sum()))
     assert math.isclose(float(response_cross_entropy(logits, targets)), expected, rel_tol=1e-5)
+
+
+def test_alignment_and_uniformity_by_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, documents = (
+        normalize(torch.randn(rows, 5, generator=generator), dim=-1) for rows in (3, 4)
+    )
+    apart = [
+        sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+        for x, y in zip(queries.tolist(), documents.tolist(), strict=False)
+    ]
+    assert squared_distances(queries, documents[:3]).tolist() == pytest.approx(apart, rel=1e-5)
+    expected = []
+    for rows in (queries, documents):
+        pairs = [(i, j) for i in range(len(rows)) for j in range(i)]
+        squared = [float((rows[i] - rows[j]).square().sum()) for i, j in pairs]
+        expected.append(math.log(sum(math.exp(-2 * one) for one in squared) / len(pairs)))
+    found = uniformity(queries, documents)
+    assert float(found) == pytest.approx(sum(expected) / 2, rel=1e-5)
+
+
+def test_uniformity_of_known_places() -> None:
+    assert float(uniformity(torch.eye(3))) == pytest.approx(-4)  # squared distances of 2
+    assert float(uniformity(torch.eye(3)[:1].expand(4, 3))) == pytest.approx(0)
+    assert float(uniformity(torch.eye(3), torch.eye(3)[:1])) == pytest.approx(-4)  # no pairs
+    assert float(uniformity(torch.eye(3)[:1], torch.eye(3)[:0])) == 0
+
+
+def test_gradients_of_the_head_are_computed_where_they_are_wanted() -> None:
+    head = torch.nn.Linear(3, 4)
+    seen: list[bool] = []
+    head.register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    with torch.no_grad():
+        head_cross_entropy(head, torch.ones(2, 3), torch.tensor([0, 1]))
+    head_cross_entropy(head, torch.ones(2, 3), torch.tensor([0, 1]))
+    assert seen == [False, True]

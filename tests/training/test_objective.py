@@ -54,7 +54,13 @@ def test_retrieval_equals_a_loop(family: str) -> None:
         objective = Objective(model, Objectives(generation=0, alpha=0, temperature=0.05))
         found = objective(Batch(retrieval=part))
     assert found["retrieval"].item() == pytest.approx(expected, rel=1e-4)
-    assert found.keys() == {"retrieval", "retrieval_mrr", "retrieval_accuracy"}
+    names = ("mrr", "accuracy", "alignment", "uniformity")
+    assert found.keys() == {"retrieval", *(f"retrieval_{name}" for name in names)}
+    apart = sum(
+        float((queries[query] - embedded[document]).square().sum())
+        for query, document in enumerate((0, 1, 0))
+    )
+    assert found["retrieval_alignment"].item() == pytest.approx(apart, rel=1e-4)
 
 
 def test_small_forward_passes_change_nothing() -> None:

@@ -82,6 +82,36 @@ def reciprocal_ranks(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 / (logits >= target).sum(dim=1)
 
 
+def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """Between rows of the same place, float32 [n].
+
+    Their mean over queries and their documents is alignment (Wang & Isola 2020, equation 1, with
+    exponent 2): 0 at best, 2 where the two have nothing to do with each other.
+    """
+    return (left.float() - right.float()).square().sum(dim=1)
+
+
+def uniformity(*sets: Tensor) -> Tensor:
+    """How evenly embeddings lie on the sphere (Wang & Isola 2020, equation 2, t = 2), a scalar.
+
+    ``log mean exp(-2 * squared distance)`` over the pairs of a set's L2-normalised rows: about -4
+    where directions are unrelated, 0 where all rows are one. It is the mean over the sets that
+    have pairs, of which the first ROWS rows count; 0 where none has.
+    """
+    found = []
+    for rows in sets:
+        if len(rows) > 1:
+            some = rows[:ROWS].float()
+            one, other = torch.triu_indices(len(some), len(some), 1, device=some.device)
+            cosines = (some @ some.T)[one, other]
+            found.append((4 * cosines - 4).exp().mean().log())
+    return torch.stack(found).mean() if found else torch.zeros((), device=sets[0].device)
+
+
+ROWS = 256
+"""Rows have 32,640 pairs, enough for a mean; a large batch would have hundreds of millions."""
+
+
 def response_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """``-sum log P(token | what precedes it)`` over the tokens of responses.
 
@@ -125,7 +155,11 @@ def head_cross_entropy(
     exist for ``rows`` tokens at a time, and gradients are computed along with the loss, so nothing
     is computed twice.
     """
-    parameters = [one for one in head.parameters() if one.requires_grad]
+    wanted = (
+        torch.is_grad_enabled()
+    )  # an autograd function can't ask, and would always compute them
+    parameters = [one for one in head.parameters() if wanted and one.requires_grad]
+    states = states if wanted else states.detach()
     total: Tensor = _HeadCrossEntropy.apply(head, targets, rows, states, *parameters)  # type: ignore[no-untyped-call]
     return total
 

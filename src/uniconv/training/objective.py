@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from uniconv.config import Objectives
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Batch, Contrast
+from uniconv.training.collate import PARTS, Batch, Contrast, Writing
 from uniconv.training.distributed import gather
-from uniconv.training.forwards import Forward, choose
+from uniconv.training.forwards import Forward, Outputs, choose
 from uniconv.training.losses import (
     contrastive,
     first_occurrences,
     no_negatives,
     reciprocal_ranks,
     similarities,
+    squared_distances,
+    uniformity,
 )
 
 
@@ -55,13 +57,15 @@ class Objective(nn.Module):
         """Sums over this process's queries or tokens, float32 scalars.
 
         Keys are PARTS of weight above 0 and, without gradients, ``{part}_mrr`` and
-        ``{part}_accuracy`` of the contrastive ones. Documents of all processes are candidates.
+        ``{part}_accuracy`` of the contrastive ones, with ``{part}_alignment`` and
+        ``{part}_uniformity`` where they compare embeddings: all as sums over queries. Documents of
+        all processes are candidates.
         """
         parts = {name: getattr(batch, name) for name, weight in self.weights.items() if weight}
         scored = {"cii"} if self.objectives.cii == "likelihoods" else set()
-        read = {name: part.pairs() if name in scored else part for name, part in parts.items()}
-        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = self._run(read)
+        outputs = self._read(
+            {name: part.pairs() if name in scored else part for name, part in parts.items()}
+        )
         sums: dict[str, Tensor] = {}
         for name, part in parts.items():
             if name in outputs.scores:
@@ -72,16 +76,31 @@ class Objective(nn.Module):
                 sums[name] = outputs.losses[name]
         return sums
 
+    def losses(self, parts: Mapping[str, Writing]) -> Mapping[str, Tensor]:
+        """The sums of other responses than a batch's, whatever the weights are."""
+        return self._read(parts).losses
+
+    def _read(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
+            return self._run(parts)
+
     def _contrast(
         self, name: str, part: Contrast, queries: Tensor, documents: Tensor
     ) -> dict[str, Tensor]:
         labels, own, keys = part.tensors(self._model.device)
         documents, offset = gather(documents)
         keys, _ = gather(keys)
-        labels = first_occurrences(keys)[labels + offset]
+        first = first_occurrences(keys)
+        labels = first[labels + offset]
         excluded = no_negatives(labels, own, keys)
         logits = similarities(queries, documents, excluded, self.objectives.temperature)
-        return self._sums(name, logits, labels)
+        queries, documents = queries.detach(), documents.detach()
+        distinct = first == torch.arange(len(first), device=first.device)
+        spread = uniformity(gather(queries)[0], documents[distinct])
+        return self._sums(name, logits, labels) | {
+            f"{name}_alignment": squared_distances(queries, documents[labels]).sum(),
+            f"{name}_uniformity": spread * len(queries),
+        }
 
     def _choose(self, name: str, part: Contrast, scores: Tensor) -> dict[str, Tensor]:
         """Each query tells its own response by likelihood from all of this process's batch."""
