@@ -11,14 +11,14 @@ from tyro.extras import SubcommandApp
 
 from uniconv.cli.data_commands import data
 from uniconv.cli.evaluate_commands import evaluate
-from uniconv.config import MiningConfig, OverfitConfig
+from uniconv.cli.study_commands import study
+from uniconv.config import MiningConfig
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
 
 app = SubcommandApp()
-study = SubcommandApp()
 
 
 @app.command
@@ -146,19 +146,6 @@ def calibrate(
         f"{found.false_declines:.1%} of them, and {found.declines:.1%} of them when their "
         f"passages are taken away. Kept in {resolve(loaded.name)}."
     )
-
-
-@study.command
-def overfit(config: OverfitConfig) -> None:
-    """Learn one turn by heart: the first thing to try with a new backbone."""
-    from uniconv.cli.terminal import loss_progress
-    from uniconv.studies.overfit import overfit
-
-    with loss_progress(config.steps) as progress:
-        report = overfit(config, progress)
-    print(report)
-    if not report.learned:
-        sys.exit(1)
 
 
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")

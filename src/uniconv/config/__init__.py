@@ -10,7 +10,17 @@ from uniconv.config.mining import MiningConfig, QueryForm
 from uniconv.config.objectives import ObjectiveChanges, Objectives, between
 from uniconv.config.sources import Source, located
 from uniconv.config.stages import Stage, StageSettings, all_objectives, stage_settings
-from uniconv.config.studies import OverfitConfig
+from uniconv.config.studies import (
+    AblationConfig,
+    AlphaConfig,
+    ConsistencyConfig,
+    Judging,
+    OverfitConfig,
+    OverheadConfig,
+    Trainings,
+    VariantName,
+    load_study,
+)
 from uniconv.config.training import (
     Adapter,
     Checkpoints,
@@ -26,26 +36,34 @@ from uniconv.config.training import (
 )
 
 __all__ = [
+    "AblationConfig",
     "Adapter",
+    "AlphaConfig",
     "Checkpoints",
+    "ConsistencyConfig",
     "DataConfig",
+    "Judging",
     "MiningConfig",
     "ModelConfig",
     "ObjectiveChanges",
     "Objectives",
     "Optimisation",
     "OverfitConfig",
+    "OverheadConfig",
     "QueryForm",
     "Reporting",
     "Source",
     "Stage",
     "StageSettings",
     "TrainConfig",
+    "Trainings",
+    "VariantName",
     "all_objectives",
     "between",
     "check_config",
     "config_from",
     "load_config",
+    "load_study",
     "located",
     "plain",
     "stage_settings",
