@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uniconv.tree import Tree, batches, grow, separate, tensors, visible
+from uniconv.tree import Tree, batches, grow, padded, separate, visible
 
 # Few different tokens, so that beginnings are often shared.
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=8)
@@ -45,7 +45,7 @@ def test_a_node_sees_its_ancestors_and_itself(
     first: list[list[int]], second: list[list[int]]
 ) -> None:
     trees = [grow(one, budget=1000, least_shared=0)[0] for one in (first, second)]
-    ids, positions, ends = tensors(trees)
+    ids, positions, ends = padded(trees)
     mask = visible(ends)
     assert mask.shape == (2, 1, ids.shape[1], ids.shape[1])
     for row, tree in enumerate(trees):

@@ -7,20 +7,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from uniconv.tree import Tokens, Tree, batches, grow, separate, tensors, visible
+from uniconv import attention, tree
+from uniconv.tree import Tokens, Tree
 
 log = logging.getLogger(__name__)
 
 _TRUNK = [3 + (7 * n) % 11 for n in range(16)]
 
-TREE_TOKENS = 2048
-"""The most tokens of a tree with branches: its attention mask grows with their square."""
+MASK_TOKENS = 2048
+"""The most tokens of a tree that is read with a mask, which grows with their square."""
+
+_BLOCK = 128
+"""``flex_attention`` works in blocks of so many tokens, and is compiled for a length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,25 @@ class States:
     paths: list[Tensor]
 
 
+Way = Literal["flex", "segments", "masks", "separate"]
+"""How trees are read: packed, with the attention of :mod:`uniconv.attention` in one kernel or piece
+by piece; padded, with a mask of all pairs; or not at all, every sequence on its own."""
+
+
 class Reader:
     """Runs a causal LM over sequences: as trees where the LM allows it, one by one otherwise."""
 
     def __init__(self, lm: Any) -> None:
         self.lm = lm
         self._config = lm.config.get_text_config()
+        if self._config._attn_implementation == "sdpa":
+            lm.set_attn_implementation(attention.NAME)  # sdpa as before, and trees
 
     def read(self, sequences: Sequence[Tokens], budget: int) -> Iterator[States]:
         """The states of all sequences, in passes of at most ``budget`` tokens with padding."""
-        for trees in batches(self.trees(sequences, budget), budget):
-            yield self._pass(trees)
+        way = self._way_of(sequences)
+        for trees in self._passes(sequences, budget, way):
+            yield self._pass(trees, way)
 
     def read_all(self, sequences: Sequence[Tokens], budget: int) -> States:
         """The states of all sequences together, in the order given; at least one sequence."""
@@ -61,6 +73,10 @@ class Reader:
         order = sorted(range(len(rows)), key=rows.__getitem__)
         return States(torch.cat(parts), sorted(rows), [paths[place] for place in order])
 
+    def passes(self, sequences: Sequence[Tokens], budget: int) -> Iterator[list[Tree]]:
+        """The trees of each pass in which :meth:`read` would read the sequences."""
+        return self._passes(sequences, budget, self._way_of(sequences))
+
     @cached_property
     def has_plain_head(self) -> bool:
         """Whether logits are the output layer of the last states and nothing more."""
@@ -70,52 +86,95 @@ class Reader:
             hidden = self.lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
             return _near(self.lm.get_output_embeddings()(hidden), logits)
 
-    @cached_property
+    @property
     def reads_trees(self) -> bool:
-        """Whether a tree's states are those of its sequences, found by trying it once."""
+        """Whether what sequences have in common at their beginning is read once."""
+        return self.way != "separate"
+
+    @cached_property
+    def way(self) -> Way:
+        """The first way in which a tree's states are those of its sequences, found by trying."""
+        tries: list[Way] = ["masks"]
+        if self._config._attn_implementation == attention.NAME:
+            tries.insert(0, "segments")
+            if self.lm.device.type == "cuda" and not getattr(self._config, "attention_dropout", 0):
+                tries.insert(0, "flex")
+        for way in tries:
+            if self._reads(way):
+                return way
+        log.warning(
+            "this backbone can't read several continuations of a conversation in one pass "
+            "(it ignores position ids or attention masks); it reads them one by one"
+        )
+        return "separate"
+
+    def _reads(self, way: Way) -> bool:
         sequences = [_TRUNK, [*_TRUNK[:12], 5, 6, 4], [*_TRUNK[:12], 9], [*_TRUNK, 8, 3]]
         try:
             with torch.no_grad(), _evaluating(self.lm):
-                found = self._pass(grow(sequences, budget=100, least_shared=1))
-                same = all(
-                    _near(found.hidden[path], self._pass(separate([sequences[row]])).hidden)
+                found = self._pass(tree.grow(sequences, budget=100, least_shared=1), way)
+                return all(
+                    _near(
+                        found.hidden[path],
+                        self._pass(tree.separate([sequences[row]]), "separate").hidden,
+                    )
                     for row, path in zip(found.rows, found.paths, strict=True)
                 )
         except (TypeError, ValueError, RuntimeError):  # whatever a foreign model refuses with
-            same = False
-        if not same:
-            log.warning(
-                "this backbone can't read several continuations of a conversation in one pass "
-                "(it ignores position ids or attention masks); it reads them one by one"
-            )
-        return same
+            return False
 
-    def trees(self, sequences: Sequence[Tokens], budget: int) -> list[Tree]:
-        """The trees in which the LM reads the sequences, each of at most ``budget`` tokens."""
+    def _way_of(self, sequences: Sequence[Tokens]) -> Way:
+        """Sequences longer than a sliding window need the LM's own mask."""
         window = getattr(self._config, "sliding_window", None)
-        fits = window is None or max(map(len, sequences), default=0) <= window
-        if fits and self.reads_trees:
-            return grow(sequences, min(budget, TREE_TOKENS))
-        return separate(sequences)
+        if window is not None and max(map(len, sequences), default=0) > window:
+            return "separate"
+        return self.way
 
-    def _pass(self, trees: Sequence[Tree]) -> States:
+    def _passes(self, sequences: Sequence[Tokens], budget: int, way: Way) -> Iterator[list[Tree]]:
+        if way == "separate":
+            return tree.batches(tree.separate(sequences), budget)
+        if way == "masks":
+            return tree.batches(tree.grow(sequences, min(budget, MASK_TOKENS)), budget)
+        return tree.packs(tree.grow(sequences, budget), budget)
+
+    def _pass(self, trees: Sequence[Tree], way: Way) -> States:
         device = self.lm.device
-        ids, positions, ends = (tensor.to(device) for tensor in tensors(trees))
-        options: dict[str, Any] = {}
-        # Without branches plain causal attention serves: it never looks at padding on the right.
-        if not trees[0].is_chain:
-            options = {"position_ids": positions, "attention_mask": self._mask(ends)}
-        hidden = self.lm.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
-        rows, paths = [], []
-        for number, tree in enumerate(trees):
-            rows += tree.rows
-            start = number * ids.shape[1]
-            paths += [torch.tensor(path, device=device) + start for path in tree.paths]
+        packs = way in ("flex", "segments")
+        multiple = _BLOCK if way == "flex" else 1
+        laid_out = tree.packed(trees, multiple) if packs else tree.padded(trees)
+        ids, positions, ends = (tensor.to(device) for tensor in laid_out)
+        hidden = self.lm.base_model(
+            input_ids=ids, use_cache=False, **self._attention(trees, way, positions, ends)
+        ).last_hidden_state
+        rows: list[int] = []
+        paths: list[Tensor] = []
+        start = 0
+        for one in trees:
+            rows += one.rows
+            paths += [torch.tensor(path, device=device) + start for path in one.paths]
+            start += len(one) if packs else ids.shape[1]
         return States(hidden.flatten(0, 1), rows, paths)
 
+    def _attention(
+        self, trees: Sequence[Tree], way: Way, positions: Tensor, ends: Tensor
+    ) -> dict[str, Any]:
+        """What tells the LM who sees whom."""
+        if way == "masks" and not trees[0].is_chain:
+            return {"position_ids": positions, "attention_mask": self._mask(ends)}
+        if way in ("masks", "separate"):
+            # Plain causal attention serves: it never looks at padding on the right.
+            return {}
+        flex = way == "flex"
+        return {
+            "position_ids": positions,
+            "tree": attention.blocks(ends[0]) if flex else attention.segments(trees, ends.device),
+            # A mask of four dimensions keeps transformers from making one of all pairs.
+            "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ends.device),
+        }
+
     def _mask(self, ends: Tensor) -> Tensor:
-        mask = visible(ends)
-        if self._config._attn_implementation == "sdpa":
+        mask = tree.visible(ends)
+        if self._config._attn_implementation in ("sdpa", attention.NAME):
             return mask
         # Eager attention adds its mask to the scores.
         dtype = self.lm.dtype

@@ -21,7 +21,7 @@ Tokens = list[int]
 
 LEAST_SHARED = 32
 """Sequences that share fewer tokens than this are kept in trees of their own: reading so few
-twice costs less than a wider attention mask."""
+twice costs less than attention to keys that lie apart."""
 
 
 @dataclass(slots=True)
@@ -120,7 +120,38 @@ def batches(trees: Sequence[Tree], budget: int) -> Iterator[list[Tree]]:
         order = order[size:]
 
 
-def tensors(trees: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor]:
+def packs(trees: Sequence[Tree], budget: int) -> Iterator[list[Tree]]:
+    """Trees in their order, as many as ``budget`` tokens hold at a time (one may take more)."""
+    pack: list[Tree] = []
+    size = 0
+    for tree in trees:
+        if pack and size + len(tree) > budget:
+            yield pack
+            pack, size = [], 0
+        pack.append(tree)
+        size += len(tree)
+    if pack:
+        yield pack
+
+
+def packed(trees: Sequence[Tree], multiple: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """``ids``, ``positions`` and ``ends`` of trees one after another, int64 [1, length].
+
+    ``length`` is the next multiple; a padding token at the end sees itself alone.
+    """
+    ids = [token for tree in trees for token in tree.ids]
+    positions = [position for tree in trees for position in tree.positions]
+    ends: list[int] = []
+    for tree in trees:
+        start = len(ends)
+        ends += [start + end for end in tree.ends]
+    padding = -len(ids) % multiple
+    ends += range(len(ends) + 1, len(ends) + 1 + padding)
+    zeros = [0] * padding
+    return torch.tensor([ids + zeros]), torch.tensor([positions + zeros]), torch.tensor([ends])
+
+
+def padded(trees: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor]:
     """``ids``, ``positions`` and ``ends``, int64 [n, length], padded on the right.
 
     A padding token sees itself alone, and no other token sees it.

@@ -19,7 +19,6 @@ from torch import Tensor
 from uniconv.model import UniConv
 from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
 from uniconv.training.forwards import Forward, Outputs, choose
-from uniconv.tree import batches
 
 Parts = dict[str, Contrast | Writing]
 
@@ -71,7 +70,7 @@ class Cached:
             for kind, tokens in lists.items():
                 origins += [(name, kind, row) for row in range(len(tokens))]
                 sequences += tokens
-        for trees in batches(self._model.reader.trees(sequences, self._budget), self._budget):
+        for trees in self._model.reader.passes(sequences, self._budget):
             held = sorted(row for tree in trees for row in tree.rows)
             yield _selected(parts, [origins[row] for row in held])
 
