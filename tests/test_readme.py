@@ -80,7 +80,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page: Path) -> None:
     known = {
-        "index", "search", "chat", "train", "calibrate", "evaluate", "data", "study", "mine",
+        "index", "search", "chat", "train", "distil", "calibrate", "evaluate", "data", "study",
+        "mine",
     }  # fmt: skip
     text = "\n".join(blocks(page, "console"))
     for command in re.findall(r"^uniconv (\w+)", text, re.M):

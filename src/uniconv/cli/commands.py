@@ -91,19 +91,19 @@ def train(config: Positional[Path], set: tuple[str, ...] = (), plan: bool = Fals
         set: Settings that override the file's, such as optimisation.steps=100.
         plan: Only read the data and print the mixture: what is used, how often, for what.
     """
-    from uniconv.config import check_config, load_config
+    _train(config, set, plan)
 
-    settings = load_config(config, overrides=set)
-    check_config(settings, str(config))  # before the seconds that the next imports take
-    if plan:
-        from uniconv.cli.mixture import print_plan
-        from uniconv.training.plan import plan as plan_training
 
-        print_plan(plan_training(settings))
-        return
-    from uniconv.training import train
+@app.command
+def distil(config: Positional[Path], set: tuple[str, ...] = (), plan: bool = False) -> None:
+    """Train a model to do what a teacher does: its scores, embeddings, distributions or responses.
 
-    print(train(settings))
+    Args:
+        config: A YAML file as of train, with distillation.teacher; runs again where it stopped.
+        set: Settings that override the file's, such as distillation.teacher=FOLDER.
+        plan: Only read the data and print the mixture: what is used, how often, for what.
+    """
+    _train(config, set, plan, teacher=True)
 
 
 @app.command
@@ -151,6 +151,25 @@ def calibrate(
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
 app.command(data, name="data", help="Get, convert, check and describe data sets.")
 app.command(study, name="study", help="Experiments on the joint objective.")
+
+
+def _train(config: Path, set: tuple[str, ...], plan: bool, *, teacher: bool = False) -> None:
+    from uniconv.config import check_config, load_config
+    from uniconv.errors import ConfigError
+
+    settings = load_config(config, overrides=set)
+    if teacher and settings.distillation is None:
+        raise ConfigError(f"{config}: distillation: is missing; name a teacher (docs/training.md)")
+    check_config(settings, str(config))  # before the seconds that the next imports take
+    if plan:
+        from uniconv.cli.mixture import print_plan
+        from uniconv.training.plan import plan as plan_training
+
+        print_plan(plan_training(settings))
+        return
+    from uniconv.training import train
+
+    print(train(settings))
 
 
 def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:

@@ -6,6 +6,7 @@ check_config(config)                  # ranges, combinations and files, before a
 
 from __future__ import annotations
 
+from uniconv.config.distillation import Distillation
 from uniconv.config.mining import MiningConfig, QueryForm
 from uniconv.config.objectives import ObjectiveChanges, Objectives, between
 from uniconv.config.sources import Source, located
@@ -42,6 +43,7 @@ __all__ = [
     "Checkpoints",
     "ConsistencyConfig",
     "DataConfig",
+    "Distillation",
     "Judging",
     "MiningConfig",
     "ModelConfig",

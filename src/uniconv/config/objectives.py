@@ -7,10 +7,19 @@ from typing import Literal
 
 from uniconv.config.ranges import number
 
+TAUGHT = ("scores", "embeddings", "tokens", "grounded_tokens")
+"""The weights of what is learned from a teacher."""
+
+WEIGHTS = ("retrieval", "generation", "alpha", "gamma", *TAUGHT)
+"""All weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """Weights of ``L = L_R + L_G + alpha * L_CII + gamma * L_GG``; a part of weight 0 is free."""
+    """Weights of ``L = L_R + L_G + alpha * L_CII + gamma * L_GG``; a part of weight 0 is free.
+
+    The last four are of what is learned from the teacher that ``distillation`` names.
+    """
 
     retrieval: float = number(1.0, least=0)
     """1: InfoNCE between conversations and passages."""
@@ -28,6 +37,38 @@ class Objectives:
     query is read with each response of its forward pass in the same process."""
     cii_temperature: float = number(1.0, above=0)
     """1: divides log-likelihoods, which differ by nats where similarities differ by hundredths."""
+    scores: float = number(0.0, least=0)
+    """0: divergence from the teacher's scores of the passages of the batch, relevant and not, for a
+    conversation: what retrieval uses, whatever the lengths of the two models' embeddings."""
+    embeddings: float = number(0.0, least=0)
+    """0: distance from the teacher's embeddings, by cosine where both models' have the same length,
+    by their relations within the batch otherwise. Relations are squares of small differences, so
+    10 is not too much."""
+    tokens: float = number(0.0, least=0)
+    """0: divergence from the teacher's distributions over the tokens of responses. The teacher is
+    read at every step, and must have the student's tokenizer and prompt format."""
+    grounded_tokens: float = number(0.0, least=0)
+    """0: the same after grounded prompts."""
+
+    @property
+    def read(self) -> Objectives:
+        """The objectives that data is read for: what a teacher supervises needs the same turns."""
+        return replace(
+            self,
+            retrieval=self.retrieval or self.scores or self.embeddings,
+            generation=self.generation or self.tokens,
+            gamma=self.gamma or self.grounded_tokens,
+        )
+
+    @property
+    def taught(self) -> dict[str, float]:
+        """The weights of what is learned from a teacher, after the parts whose turns they need."""
+        return {
+            "retrieval_scores": self.scores,
+            "retrieval_embeddings": self.embeddings,
+            "generation_tokens": self.tokens,
+            "grounded_tokens": self.grounded_tokens,
+        }
 
     @property
     def weights(self) -> tuple[float, float, float, float]:
@@ -38,7 +79,7 @@ class Objectives:
     def writes(self) -> bool:
         """Whether some part needs the probabilities of tokens."""
         scores = self.alpha and self.cii == "likelihoods"
-        return bool(self.generation or self.gamma or scores)
+        return bool(self.read.generation or self.read.gamma or scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +97,14 @@ class WeightChanges:
     temperature: float | None = number(None, above=0)
     """none: as before."""
     cii_temperature: float | None = number(None, above=0)
+    """none: as before."""
+    scores: float | None = number(None, least=0)
+    """none: as before."""
+    embeddings: float | None = number(None, least=0)
+    """none: as before."""
+    tokens: float | None = number(None, least=0)
+    """none: as before."""
+    grounded_tokens: float | None = number(None, least=0)
     """none: as before."""
 
     def applied(self, to: Objectives) -> Objectives:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from uniconv.config.objectives import ObjectiveChanges, Objectives, WeightChanges
+from uniconv.config.objectives import WEIGHTS, ObjectiveChanges, Objectives, WeightChanges
 from uniconv.config.ranges import number
 from uniconv.config.sources import Source
 
@@ -68,8 +68,7 @@ class StageSettings:
 
 def most(objectives: list[Objectives]) -> Objectives:
     """The last objectives, with the greatest weights of all."""
-    parts = ("retrieval", "generation", "alpha", "gamma")
-    greatest = {part: max(getattr(one, part) for one in objectives) for part in parts}
+    greatest = {name: max(getattr(one, name) for one in objectives) for name in WEIGHTS}
     return replace(objectives[-1], **greatest)
 
 
@@ -145,8 +144,8 @@ def stage_problems(config: TrainConfig) -> Iterator[str]:
 
 
 def _part_problems(config: TrainConfig, stage: StageSettings, key: str) -> Iterator[str]:
-    retrieval, generation, alpha, gamma = stage.used.weights
-    if not any(stage.used.weights):
+    retrieval, generation, alpha, gamma = stage.used.read.weights
+    if not any(stage.used.read.weights):
         yield f"{key}objectives: all weights are 0, so nothing would be learned"
         return
     if not any(

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from uniconv.config.distillation import Distillation, distillation_problems
 from uniconv.config.objectives import Objectives
 from uniconv.config.ranges import number, range_problems
 from uniconv.config.sources import Source, mixture_problems
-from uniconv.config.stages import Stage, stage_problems
+from uniconv.config.stages import Stage, all_objectives, stage_problems
 from uniconv.config.strict import (
     override,
     raise_problems,
@@ -168,6 +169,8 @@ class TrainConfig:
     optimisation: Optimisation = field(default_factory=Optimisation)
     stages: tuple[Stage, ...] = ()
     """(): parts of the run with objectives and schedules of their own; empty means one."""
+    distillation: Distillation | None = None
+    """none: a teacher, where something is to be learned from one (``uniconv distil``)."""
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     reporting: Reporting = field(default_factory=Reporting)
 
@@ -213,7 +216,10 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if not config.data.train:
         yield "data.train: expected at least one source"
     else:
-        yield from stage_problems(config)
+        problems = list(stage_problems(config))
+        yield from problems
+        if not problems:
+            yield from distillation_problems(config.distillation, all_objectives(config))
     if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
         yield "data.mixing_temperature: sources have shares, which leave nothing to it"
     yield from mixture_problems(config.data.train, config.data.dev)

@@ -227,3 +227,23 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> int:
 def write_jsonl(path: Path | str, objects: Iterable[Mapping[str, Any]]) -> int:
     """Writes JSON objects, a line each, atomically; gives their number."""
     return write_lines(path, (json.dumps(value, ensure_ascii=False) for value in objects))
+
+
+def resume_jsonl(path: Path, parse: Callable[[Record], T], *, unique: str | None = None) -> list[T]:
+    """The lines of a file that is written line by line; one that was cut off is removed."""
+    if not path.exists():
+        return []
+    whole = path.read_bytes()
+    kept = whole[: whole.rfind(b"\n") + 1]
+    if len(kept) < len(whole):
+        with path.open("r+b") as file:
+            file.truncate(len(kept))
+    return list(read_jsonl(path, parse, unique=unique))
+
+
+def append_jsonl(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Adds JSON lines to a file as they come, so that a stop loses the last one at most."""
+    with path.open("a", encoding="utf-8") as file:
+        for value in objects:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.flush()

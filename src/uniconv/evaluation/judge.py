@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from uniconv.data.lines import append_jsonl, resume_jsonl
 from uniconv.data.records import Record
 from uniconv.evaluation.chat_api import ChatClient, Completion
-from uniconv.evaluation.predictions import Prediction, append_rows, resume
+from uniconv.evaluation.predictions import Prediction
 from uniconv.evaluation.prompts import Message, judge_messages
 from uniconv.evaluation.protocols import Question
 
@@ -63,11 +64,11 @@ def judge(
         asked[one.id] = judge_messages(one.context, one.references, made.read, made.text)
     keys = {id: _key(client, messages) for id, messages in asked.items()}
     path = folder / JUDGEMENTS
-    known = {one.id for one in _scores(resume(path, _judgement), keys)}
+    known = {one.id for one in _scores(resume_jsonl(path, _judgement), keys)}
     left = [id for id in asked if id not in known]
     shown = track(left, "Judging", console=console, transient=True)
-    append_rows(path, _judgements(shown, keys, asked, client))
-    lines = resume(path, _judgement)
+    append_jsonl(path, _judgements(shown, keys, asked, client))
+    lines = resume_jsonl(path, _judgement)
     scores = {one.id: one.score for one in _scores(lines, keys) if one.score is not None}
     return scores, {
         "url": client.url,

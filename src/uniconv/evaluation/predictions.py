@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from uniconv.citations import marked_numbers
-from uniconv.data.lines import read_jsonl, read_object
+from uniconv.data.lines import read_object, resume_jsonl
 from uniconv.data.records import Record
 from uniconv.errors import UniConvError
 from uniconv.evaluation.generators import Response
@@ -17,8 +16,6 @@ from uniconv.evaluation.grounding import declines
 from uniconv.evaluation.protocols import Question
 from uniconv.files import write_json
 from uniconv.types import Passage
-
-T = TypeVar("T")
 
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
@@ -90,27 +87,7 @@ def prediction(record: Record) -> Prediction:
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
     """The predictions of a part's folder so far, by query id."""
-    return {one.id: one for one in resume(folder / PREDICTIONS, prediction, unique="_id")}
-
-
-def resume(path: Path, parse: Callable[[Record], T], unique: str | None = None) -> list[T]:
-    """The lines of a file that is written line by line; one that was cut off is removed."""
-    if not path.exists():
-        return []
-    whole = path.read_bytes()
-    kept = whole[: whole.rfind(b"\n") + 1]
-    if len(kept) < len(whole):
-        with path.open("r+b") as file:
-            file.truncate(len(kept))
-    return list(read_jsonl(path, parse, unique=unique))
-
-
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Adds JSON lines to a file as they come, so that a stop loses the last one at most."""
-    with path.open("a", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
+    return {one.id: one for one in resume_jsonl(folder / PREDICTIONS, prediction, unique="_id")}
 
 
 def check_same(folder: Path, deciding: Mapping[str, Any]) -> None:

@@ -18,14 +18,13 @@ from rich.progress import track
 
 from uniconv.citations import without_marks
 from uniconv.config.strict import unstructure
-from uniconv.data.lines import write_jsonl, write_lines
+from uniconv.data.lines import append_jsonl, write_jsonl, write_lines
 from uniconv.evaluation.breakdowns import Groups, groups_of, write_groups
 from uniconv.evaluation.chat_api import ChatClient
 from uniconv.evaluation.collection import Draw
 from uniconv.evaluation.predictions import (
     PREDICTIONS,
     Prediction,
-    append_rows,
     check_same,
     prediction_row,
     read_predictions,
@@ -124,7 +123,7 @@ def _respond(
             for one in track(left, f"Responding, {part.name}", console=console, transient=True):
                 yield prediction_row(one, respond(one))
 
-        append_rows(folder / PREDICTIONS, rows())
+        append_jsonl(folder / PREDICTIONS, rows())
     return deciding
 
 

@@ -23,9 +23,10 @@ from uniconv.errors import DataError
 from uniconv.evaluation.breakdowns import gold_seen, groups_of, read_positives, write_groups
 from uniconv.evaluation.retrieval_metrics import retrieval_metrics
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
-from uniconv.evaluation.retrievers import ConversationEncoder, retrieve
+from uniconv.evaluation.retrievers import retrieve
 from uniconv.evaluation.summary import markdown, print_summary, summarise
 from uniconv.files import checksums, provenance, write_json
+from uniconv.retrieval.encoding import ConversationEncoder
 from uniconv.retrieval.index import Index
 from uniconv.types import Conversation
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import Progress
@@ -17,7 +17,7 @@ from uniconv.errors import DataError
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.encoding import Encoder
+from uniconv.retrieval.encoding import ConversationEncoder
 from uniconv.retrieval.index import Index
 from uniconv.retrieval.queries import fuse, query_text
 from uniconv.retrieval.vectors import Floats
@@ -27,18 +27,6 @@ Contexts = Mapping[str, Conversation]
 """Query id to the conversation up to the question that is searched with."""
 Retrieved = tuple[Run, dict[str, Any]]
 """The run, and what is to be told of the passages, the index and the model."""
-
-
-class ConversationEncoder(Encoder, Protocol):
-    """A model that also embeds conversations; ``UniConv`` is one."""
-
-    def encode_conversations(
-        self,
-        conversations: Sequence[Conversation],
-        *,
-        progress: Callable[[int], None] | None = None,
-    ) -> Floats:
-        """L2-normalised vectors, float32 [n, dimension], in the order given."""
 
 
 def retrieve(

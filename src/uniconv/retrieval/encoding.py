@@ -15,7 +15,7 @@ from uniconv.errors import ModelError
 from uniconv.files import atomic, sha256, write_json
 from uniconv.retrieval.store import Digests, PassageStore, digest
 from uniconv.retrieval.vectors import Floats, Rows
-from uniconv.types import Passage
+from uniconv.types import Conversation, Passage
 
 SHARD_ROWS = 2048
 
@@ -36,6 +36,18 @@ class Encoder(Protocol):
         """Where the model can be loaded from again."""
 
     def encode_passages(self, passages: Sequence[Passage]) -> Floats:
+        """L2-normalised vectors, float32 [n, dimension], in the order given."""
+
+
+class ConversationEncoder(Encoder, Protocol):
+    """A model that also embeds conversations; ``UniConv`` is one."""
+
+    def encode_conversations(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> Floats:
         """L2-normalised vectors, float32 [n, dimension], in the order given."""
 
 
@@ -75,28 +87,63 @@ def encode_corpus(
     *,
     rows_per_shard: int = SHARD_ROWS,
     progress: Callable[[int], None] | None = None,
+    process: int = 0,
+    processes: int = 1,
 ) -> Shards:
     """Encodes a corpus into ``folder``; shards that are there and still fit are kept.
 
     A shard fits if it was made by the same model from the same passages and its file is whole. One
     shard of passages is in memory at a time, so ``passages`` may be any lazy sequence; the encoder
-    sorts a shard by length itself. ``progress`` is told the passages of every finished shard.
+    sorts a shard by length itself. ``progress`` is told the passages of every finished shard. Of
+    several processes each makes its own part of the shards.
 
     Raises:
         ModelError: the encoder gave vectors of a wrong shape, or values that are not numbers.
     """
+
+    def block(rows: range) -> tuple[str, Callable[[], Floats]]:
+        part = [passages[row] for row in rows]
+        return _fingerprint(encoder, part), lambda: _encode(encoder, part)
+
+    return write_shards(
+        len(passages),
+        block,
+        folder,
+        rows_per_shard=rows_per_shard,
+        progress=progress,
+        process=process,
+        processes=processes,
+    )
+
+
+def write_shards(
+    rows: int,
+    block: Callable[[range], tuple[str, Callable[[], Floats]]],
+    folder: Path | str,
+    *,
+    rows_per_shard: int = SHARD_ROWS,
+    progress: Callable[[int], None] | None = None,
+    process: int = 0,
+    processes: int = 1,
+) -> Shards:
+    """Writes vectors shard by shard; shards that are whole and made from the same are kept.
+
+    ``block`` tells of some rows what their vectors depend on, and how to make them. Of several
+    processes each makes every ``processes``-th shard.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, start in enumerate(range(0, len(passages), rows_per_shard)):
-        stop = min(start + rows_per_shard, len(passages))
-        block = [passages[row] for row in range(start, stop)]
+    for number, start in enumerate(range(0, rows, rows_per_shard)):
+        if number % processes != process:
+            continue
+        here = range(start, min(start + rows_per_shard, rows))
         paths.append(folder / f"{number:06d}.npy")
-        made_from = _fingerprint(encoder, block)
+        made_from, make = block(here)
         if not _is_whole(paths[-1], made_from):
-            _write(paths[-1], _encode(encoder, block), made_from)
+            _write(paths[-1], make(), made_from)
         if progress is not None:
-            progress(len(block))
+            progress(len(here))
     return Shards(paths, rows_per_shard)
 
 

@@ -22,7 +22,7 @@ from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.errors import ConfigError, DataError
 from uniconv.model import UniConv
-from uniconv.training.collate import Collator
+from uniconv.training.collate import PARTS, Collator
 from uniconv.training.examples import Example, Examples
 from uniconv.training.network import unfreeze
 from uniconv.training.objective import Objective
@@ -118,7 +118,7 @@ def learn_turn(
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        counts = zip(objective.weights, batch.counts, strict=True)
+        counts = zip(PARTS, batch.counts, strict=True)
         losses = {
             part: float(sums[part].detach()) / count for part, count in counts if part in sums
         }

@@ -33,6 +33,7 @@ _FREE = (
     "reporting",
     "model.merge",
     "data.dev",
+    "distillation.folder",
     "optimisation.forward_tokens",
     "optimisation.gradient_checkpointing",
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uniconv.config import DataConfig, Objectives
 from uniconv.templates import Template
+from uniconv.training.divergences import SoftTargets
 from uniconv.training.examples import Example, Examples
 from uniconv.training.losses import NO_KEY
 from uniconv.types import Conversation, Passage
@@ -25,7 +26,8 @@ class Contrast:
 
     A document that serves several queries is there once. ``labels`` are rows of ``documents``,
     ``keys`` tell which documents have the same text, and ``own`` are the keys of everything that
-    is relevant to a query, whether it is among the documents or not.
+    is relevant to a query, whether it is among the documents or not. ``asked`` are the keys of the
+    conversations that the queries were made of.
     """
 
     queries: list[Tokens] = field(default_factory=list)
@@ -33,6 +35,7 @@ class Contrast:
     labels: list[int] = field(default_factory=list)
     own: list[list[int]] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -66,10 +69,14 @@ class Contrast:
 
 @dataclass(slots=True)
 class Writing:
-    """Prompts and the responses, with their end tokens, that should follow them."""
+    """Prompts and the responses, with their end tokens, that should follow them.
+
+    Where a teacher's distributions are there, those are to be learned in place of the tokens.
+    """
 
     prompts: list[Tokens] = field(default_factory=list)
     responses: list[Tokens] = field(default_factory=list)
+    soft: SoftTargets | None = None
 
     def __len__(self) -> int:
         """The number of tokens to predict."""
@@ -119,7 +126,7 @@ class Collator:
         self._template = template
         self._examples = examples
         self._data = data
-        self._weights = weights
+        self._weights = weights.read
 
     def __call__(self, picks: Iterable[tuple[int, random.Random]]) -> Batch:
         """The batch of examples by their positions, each with its own random generator."""
@@ -170,6 +177,7 @@ class Collator:
         part.queries.append(self._template.conversation_query(example.context))
         part.labels.append(part.document(passage_key(positive), self._template.passage(positive)))
         part.own.append([passage_key(passage) for passage in positives])
+        part.asked.append(conversation_key(example.context))
         for negative in negatives:
             part.document(passage_key(negative), self._template.passage(negative))
 
@@ -218,6 +226,12 @@ class Collator:
 def passage_key(passage: Passage) -> int:
     """Equal for passages of equal title and text, whatever their ids."""
     return _key(f"{passage.title}\n{passage.text}")
+
+
+def conversation_key(conversation: Conversation) -> int:
+    """Equal for conversations in which the same was said."""
+    said = [text for turn in conversation.turns for text in (turn.query, turn.response or "")]
+    return _key("\n".join(said))
 
 
 def _key(text: str) -> int:

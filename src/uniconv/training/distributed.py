@@ -19,6 +19,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def wait() -> None:
+    """Waits until every process is here."""
+    if processes() > 1:
+        dist.barrier()
+
+
 def gather(tensor: Tensor) -> tuple[Tensor, int]:
     """Rows of all processes in order of their ranks, and where this process's rows begin.
 

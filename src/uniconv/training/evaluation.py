@@ -13,8 +13,22 @@ from uniconv.config import TrainConfig, all_objectives
 from uniconv.model import UniConv
 from uniconv.training.collate import PARTS, Collator
 from uniconv.training.distributed import total
-from uniconv.training.examples import POOL, read_examples
+from uniconv.training.examples import POOL, Examples, read_examples
 from uniconv.training.objective import Objective
+
+
+def dev_examples(config: TrainConfig) -> Examples | None:
+    """The held-out turns, where there are dev sources."""
+    weights = all_objectives(config)
+    if not config.data.dev:
+        return None
+    return read_examples(
+        config.data.dev,
+        weights,
+        pool=POOL if config.data.random_negatives or weights.read.gamma else 0,
+        seed=config.optimisation.seed,
+        limit=config.reporting.evaluate_turns,
+    )
 
 
 class Evaluation:
@@ -27,7 +41,12 @@ class Evaluation:
     """
 
     def __init__(
-        self, config: TrainConfig, model: UniConv, objective: Objective, accelerator: Any
+        self,
+        config: TrainConfig,
+        model: UniConv,
+        objective: Objective,
+        accelerator: Any,
+        examples: Examples | None,
     ) -> None:
         self._accelerator = accelerator
         self._objective = objective
@@ -35,14 +54,7 @@ class Evaluation:
         self._seed = config.optimisation.seed
         self._order: list[int] = []
         self._weights = all_objectives(config)
-        if config.data.dev:
-            examples = read_examples(
-                config.data.dev,
-                self._weights,
-                pool=POOL if config.data.random_negatives or self._weights.gamma else 0,
-                seed=self._seed,
-                limit=config.reporting.evaluate_turns,
-            )
+        if examples is not None:
             self._order = list(range(len(examples)))
             random.Random(f"{self._seed}/dev").shuffle(self._order)
             self._collate = Collator(model.template, examples, config.data, self._weights)

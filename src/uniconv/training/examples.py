@@ -109,6 +109,7 @@ def read_examples(
 
 def supervises(source: Source, turn: Turn, weights: Objectives) -> dict[str, bool]:
     """Which parts of the objective a turn serves; those of weight 0 none does."""
+    weights = weights.read
     passages = bool(turn.positives and source.corpora)
     responses = bool(turn.response and turn.response.strip())
     has = {"passages": passages, "responses": responses, "none": False}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from uniconv.model import UniConv
 from uniconv.states import States, padded
 from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
+from uniconv.training.divergences import token_divergence
 from uniconv.training.losses import (
     IGNORED,
     head_cross_entropy,
@@ -95,7 +96,10 @@ class Shared:
         if not part.prompts:
             logits: Tensor = head(states.hidden[:1])
             return logits.sum() * 0
-        return head_cross_entropy(head, *self._predictions(states, part, paths))
+        predicting, targets = self._predictions(states, part, paths)
+        if part.soft is not None:
+            return token_divergence(head, predicting, part.soft)
+        return head_cross_entropy(head, predicting, targets)
 
     def _score(self, states: States, part: Writing, paths: Iterator[Tensor]) -> Tensor:
         head: nn.Module = self._model.lm.get_output_embeddings()
@@ -158,7 +162,13 @@ class Separate:
         if not part.prompts:
             marker = [self._model.template.marker]
             return self._write(Writing([marker], [marker])) * 0
-        groups = [response_cross_entropy(*logits) for _, logits in self._logits(part)]
+        groups = []
+        for rows, (logits, targets) in self._logits(part):
+            if part.soft is None:
+                groups.append(response_cross_entropy(logits, targets))
+            else:
+                known, soft = logits[targets != IGNORED], part.soft.select(rows)
+                groups.append(token_divergence(nn.Identity(), known, soft))
         return torch.stack(groups).sum()
 
     def _score(self, part: Writing) -> Tensor:

@@ -125,8 +125,10 @@ def _selected(
             selected[name] = Contrast(queries, [part.documents[row] for row in rows["documents"]])
         else:
             prompts = [part.prompts[row] for row in rows["prompts"]]
+            responses = [part.responses[row] for row in rows["prompts"]]
+            soft = None if part.soft is None else part.soft.select(rows["prompts"])
             held[name] = rows["prompts"], []
-            selected[name] = type(part)(prompts, [part.responses[r] for r in rows["prompts"]])
+            selected[name] = type(part)(prompts, responses, soft)
     return selected, held
 
 

@@ -7,6 +7,7 @@ computed in float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -151,23 +152,40 @@ def head_cross_entropy(
 ) -> Tensor:
     """:func:`response_cross_entropy` from the states, without ever holding all logits.
 
-    ``head`` makes logits [n, vocabulary] of ``states`` [n, d]; ``targets`` is int64 [n]. Logits
-    exist for ``rows`` tokens at a time, and gradients are computed along with the loss, so nothing
-    is computed twice.
+    ``head`` makes logits [n, vocabulary] of ``states`` [n, d]; ``targets`` is int64 [n].
     """
-    wanted = (
-        torch.is_grad_enabled()
-    )  # an autograd function can't ask, and would always compute them
+
+    def loss(logits: Tensor, part: slice) -> Tensor:
+        return cross_entropy(logits.float(), targets[part], reduction="sum")
+
+    return head_loss(head, states, loss, rows=rows)
+
+
+def head_loss(
+    head: nn.Module, states: Tensor, loss: Callable[[Tensor, slice], Tensor], *, rows: int = 1024
+) -> Tensor:
+    """The sum of ``loss(head(states[part]), part)`` over parts of ``rows`` rows of ``states``.
+
+    Logits exist for one part at a time, and gradients are computed along with the loss, so nothing
+    is computed twice. They go to the states and the head alone, not to what ``loss`` knows.
+    """
+    # An autograd function can't ask whether gradients are wanted, and would always compute them.
+    wanted = torch.is_grad_enabled()
     parameters = [one for one in head.parameters() if wanted and one.requires_grad]
     states = states if wanted else states.detach()
-    total: Tensor = _HeadCrossEntropy.apply(head, targets, rows, states, *parameters)  # type: ignore[no-untyped-call]
+    total: Tensor = _HeadLoss.apply(head, loss, rows, states, *parameters)  # type: ignore[no-untyped-call]
     return total
 
 
-class _HeadCrossEntropy(torch.autograd.Function):
+class _HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, head: nn.Module, targets: Tensor, rows: int, states: Tensor, *parameters: Tensor
+        ctx: Any,
+        head: nn.Module,
+        loss: Callable[[Tensor, slice], Tensor],
+        rows: int,
+        states: Tensor,
+        *parameters: Tensor,
     ) -> Tensor:
         wanted = [place for place, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
         inputs = (states, *parameters)
@@ -187,11 +205,11 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 ),
             ):
                 here = states[part].detach().requires_grad_(bool(wanted))
-                loss = cross_entropy(head(here).float(), targets[part], reduction="sum")
-            total += loss.detach()
+                value = loss(head(here), part)
+            total += value.detach()
             if wanted:
                 sources = [here if place == 0 else inputs[place] for place in wanted]
-                for place, gradient in zip(wanted, grad(loss, sources), strict=True):
+                for place, gradient in zip(wanted, grad(value, sources), strict=True):
                     if place == 0:
                         gradients[0][part] = gradient
                     else:

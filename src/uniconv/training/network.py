@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from uniconv.config import ModelConfig, TrainConfig, all_objectives
 from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
-from uniconv.templates import Limits
+from uniconv.templates import Limits, Template
 from uniconv.training.freezing import freeze
 from uniconv.types import Passage
 
@@ -47,7 +47,7 @@ def load_trainable(
         dtype=torch.bfloat16 if bf16 and config.model.method == "lora" else torch.float32,
         trust_remote_code=config.model.trust_remote_code,
     )
-    _check_length(model, config)
+    check_length(model, model.template, config, config.model.path)
     torch.manual_seed(config.optimisation.seed)  # an adapter's weights begin at random
     unfreeze(model, config.model)
     freeze(model, config.model)
@@ -97,21 +97,21 @@ def _target_modules(network: nn.Module, wanted: tuple[str, ...]) -> list[str] | 
     return list(wanted)
 
 
-def _check_length(model: UniConv, config: TrainConfig) -> None:
-    """Refuses limits under which a sequence could be longer than the LM's context."""
+def check_length(model: UniConv, template: Template, config: TrainConfig, name: str) -> None:
+    """Refuses limits under which a template's sequence could be longer than the LM's context."""
     if model.max_positions is None:
         return
-    limits, weights = model.template.limits, all_objectives(config)
-    longest = limits.conversation + limits.response + len(model.template.answer_suffix())
+    limits, weights = template.limits, all_objectives(config).read
+    longest = limits.conversation + limits.response + len(template.answer_suffix())
     shown = config.data.grounded_passages if weights.gamma else 1 if weights.alpha else 0
     if shown:
-        empty = model.template.answer_suffix([Passage("", "")] * shown)
+        empty = template.answer_suffix([Passage("", "")] * shown)
         longest = limits.conversation + shown * limits.passage + len(empty)
         scored = weights.alpha and weights.cii == "likelihoods"
         longest += limits.response if weights.gamma or scored else 0
     if longest > model.max_positions:
         raise ConfigError(
-            f"model: a sequence may take {longest} tokens, but {config.model.path} reads "
+            f"model: a sequence may take {longest} tokens, but {name} reads "
             f"{model.max_positions}; lower model.conversation_tokens ({limits.conversation}), "
             f"passage_tokens ({limits.passage}), response_tokens ({limits.response}) or "
             f"data.grounded_passages ({config.data.grounded_passages})"

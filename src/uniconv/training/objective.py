@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from uniconv.config import Objectives
 from uniconv.model import UniConv
 from uniconv.training.collate import PARTS, Batch, Contrast, Writing
+from uniconv.training.distillation import Candidates, Distiller
 from uniconv.training.distributed import gather
 from uniconv.training.forwards import Forward, Outputs, choose
 from uniconv.training.losses import (
@@ -40,29 +41,34 @@ class Objective(nn.Module):
         forward_tokens: int = 16_384,
         bf16: bool = False,
         way: Callable[[UniConv, int], Forward] = choose,
+        distiller: Distiller | None = None,
     ) -> None:
         super().__init__()
         self.network: Any = model.network  # registers the parameters
         self._model = model
         self._run = way(model, forward_tokens)
         self._bf16 = bf16
+        self._distiller = distiller
         self.use(weights)
 
     def use(self, weights: Objectives) -> None:
         """Takes other weights and another temperature from now on; in all processes alike."""
         self.objectives = weights
-        self.weights = dict(zip(PARTS, weights.weights, strict=True))
+        self.weights = dict(zip(PARTS, weights.weights, strict=True)) | weights.taught
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over this process's queries or tokens, float32 scalars.
 
-        Keys are PARTS of weight above 0 and, without gradients, ``{part}_mrr`` and
-        ``{part}_accuracy`` of the contrastive ones, with ``{part}_alignment`` and
-        ``{part}_uniformity`` where they compare embeddings: all as sums over queries. Documents of
-        all processes are candidates.
+        Keys are PARTS of weight above 0, what is learned from a teacher as ``{part}_{what}``, and,
+        without gradients, ``{part}_mrr`` and ``{part}_accuracy`` of the contrastive ones, with
+        ``{part}_alignment`` and ``{part}_uniformity`` where they compare embeddings: all as sums
+        over queries. Documents of all processes are candidates.
         """
-        parts = {name: getattr(batch, name) for name, weight in self.weights.items() if weight}
+        parts = {name: getattr(batch, name) for name in PARTS if self.weights[name]}
         scored = {"cii"} if self.objectives.cii == "likelihoods" else set()
+        if self._distiller is not None:
+            with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
+                parts |= self._distiller.parts(batch, self.objectives)
         outputs = self._read(
             {name: part.pairs() if name in scored else part for name, part in parts.items()}
         )
@@ -94,10 +100,14 @@ class Objective(nn.Module):
         labels = first[labels + offset]
         excluded = no_negatives(labels, own, keys)
         logits = similarities(queries, documents, excluded, self.objectives.temperature)
+        sums = self._sums(name, logits, labels)
+        if name == "retrieval" and self._distiller is not None:
+            candidates = Candidates(documents, keys, offset)
+            sums |= self._distiller.contrast(part, queries, candidates, self.objectives)
         queries, documents = queries.detach(), documents.detach()
         distinct = first == torch.arange(len(first), device=first.device)
         spread = uniformity(gather(queries)[0], documents[distinct])
-        return self._sums(name, logits, labels) | {
+        return sums | {
             f"{name}_alignment": squared_distances(queries, documents[labels]).sum(),
             f"{name}_uniformity": spread * len(queries),
         }
@@ -118,10 +128,14 @@ class Objective(nn.Module):
         }
 
     def combine(self, sums: dict[str, Tensor], scale: Sequence[float]) -> Tensor:
-        """The loss: parts by weight, each times its scale (1 / what its sum is over)."""
+        """The loss: parts by weight, each times its scale (1 / what its sum is over).
+
+        ``scale`` is in order of PARTS; what is learned from a teacher has that of its part.
+        """
+        factors = dict(zip(PARTS, scale, strict=True))
         parts = [
-            weight * factor * sums[part]
-            for (part, weight), factor in zip(self.weights.items(), scale, strict=True)
+            weight * factors[name.partition("_")[0]] * sums[name]
+            for name, weight in self.weights.items()
             if weight
         ]
         return torch.stack(parts).sum()

@@ -40,7 +40,7 @@ from uniconv.training.checkpoints import (
 )
 from uniconv.training.collate import PARTS, Batch, Collator
 from uniconv.training.distributed import total
-from uniconv.training.evaluation import Evaluation
+from uniconv.training.evaluation import Evaluation, dev_examples
 from uniconv.training.examples import POOL, read_examples
 from uniconv.training.forwards import choose
 from uniconv.training.gradcache import Cached
@@ -55,6 +55,7 @@ from uniconv.training.optimisation import (
 )
 from uniconv.training.reporting import MetricsLog, Reporter, Window
 from uniconv.training.stages import Course, RunStage
+from uniconv.training.teacher import open_teacher
 
 
 class DivergedError(UniConvError):
@@ -102,9 +103,13 @@ class Trainer:
         examples = read_examples(
             config.data.train,
             objectives,
-            pool=POOL if config.data.random_negatives or objectives.gamma else 0,
+            pool=POOL if config.data.random_negatives or objectives.read.gamma else 0,
             seed=settings.seed,
         )
+        dev = dev_examples(config)
+        teacher = open_teacher(config, device)
+        if teacher is not None:
+            examples = teacher.write_responses(examples)
         self.course = Course(config, examples, self.accelerator.num_processes)
         self.steps = self.course.steps
         self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
@@ -121,6 +126,7 @@ class Trainer:
             forward_tokens=settings.forward_tokens,
             bf16=bf16,
             way=Cached if settings.gradient_cache else choose,
+            distiller=None if teacher is None else teacher.prepare(self.model, examples, dev),
         )
         optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
@@ -131,7 +137,7 @@ class Trainer:
         self.average = None if settings.ema is None else Average(self.model.network, settings.ema)
         if checkpoint is not None and self.average is not None:
             self.average.load(checkpoint.folder)
-        self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator)
+        self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator, dev)
 
     def run(self) -> Path:
         """Trains to the end and writes the model."""
