@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -48,6 +49,38 @@ def test_epochs_differ_in_order() -> None:
     first, second = ([stream[20 * epoch + n][0] for n in range(20)] for epoch in (0, 1))
     assert first != second
     assert sorted(first) == sorted(second) == list(range(20))
+
+
+def _talks(*lengths: int, weight: float = 1.0) -> Examples:
+    examples = []
+    for number, length in enumerate(lengths):
+        talk = Conversation(f"c{number}", (Turn("q", "r"),) * length)
+        examples += [Example(talk, turn, 0) for turn in range(1, length + 1)]
+    return Examples([Source((Path("c"),), weight=weight)], examples, [{}], [[]])
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.floats(0.1, 2.5), st.integers(0, 9))
+def test_turns_of_a_conversation_stay_together(
+    lengths: list[int], weight: float, seed: int
+) -> None:
+    talks = _talks(*lengths, weight=weight)
+    stream = Stream(talks, seed, together=True)
+    epoch = [talks.examples[stream[place][0]] for place in range(stream.epoch_length)]
+    counts = Counter((one.conversation.id, one.number) for one in epoch)
+    least = stream.epoch_length // len(talks)
+    assert all(counts[(o.conversation.id, o.number)] - least in (0, 1) for o in talks.examples)
+    for before, after in itertools.pairwise(epoch):
+        follows = after.conversation is before.conversation and after.number == before.number + 1
+        assert follows or after.number == 1
+
+
+def test_conversations_follow_each_other_by_chance() -> None:
+    talks = _talks(*[2] * 12)
+    first, second = (
+        [Stream(talks, seed, together=True)[place][0] for place in range(24)] for seed in (0, 1)
+    )
+    assert first != second
+    assert first != sorted(first)
 
 
 def _shared(*shares: float) -> list[Source]:

@@ -83,6 +83,9 @@ class DataConfig:
     """1: sources make up an epoch as their sizes (turns times weight) say. T above 1 makes shares
     proportional to size ** (1 / T), which favours small ones (Arivazhagan et al. 2019); an epoch
     stays as long."""
+    order: Literal["conversations", "turns"] = "conversations"
+    """conversations: turns of one conversation follow each other, so that a batch reads it once.
+    turns: every turn by chance, which shares next to nothing."""
     hard_negatives: int = number(4, least=0)
     """4: negatives sampled for a query from its turn's own (ChatRetriever)."""
     random_negatives: bool = False
@@ -96,9 +99,9 @@ class DataConfig:
 class Optimisation:
     """AdamW and its schedule. A step sees batch_size * accumulation * processes turns."""
 
-    batch_size: int = number(8, least=1)
-    """8: turns in a forward pass of one process. In-batch negatives come from it and from the
-    same pass of the other processes, never from other passes of an accumulated step."""
+    batch_size: int = number(32, least=1)
+    """32: turns in a forward pass of one process, some three conversations. In-batch negatives come
+    from it and from the same pass of the other processes, never from other passes of a step."""
     accumulation: int = number(1, least=1)
     """1: forward passes to a step."""
     epochs: float = number(1.0, above=0)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import groupby
 
 from uniconv.config import Optimisation, Source
 from uniconv.training.examples import Examples
@@ -21,8 +22,9 @@ class Stream:
     """The endless stream of examples, each with the random generator for its own sampling.
 
     An epoch visits the examples of a source as evenly as ``visits`` allows: all of them equally
-    often, and some once more by chance, in random order. ``positions`` are the examples of each
-    source that are used, all unless it is given; a source without any takes no part.
+    often, and some once more by chance, in random order; ``together`` keeps those of a conversation
+    in a row. ``positions`` are the examples of each source that are used, all unless it is given; a
+    source without any takes no part.
     """
 
     def __init__(
@@ -31,34 +33,56 @@ class Stream:
         seed: int | str,
         mixing_temperature: float = 1.0,
         positions: Sequence[list[int]] | None = None,
+        *,
+        together: bool = False,
     ) -> None:
-        self._positions = examples.by_source() if positions is None else positions
-        used = [number for number, found in enumerate(self._positions) if found]
+        positions = examples.by_source() if positions is None else positions
+        self._groups = [_groups(examples, found, together) for found in positions]
+        used = [number for number, found in enumerate(positions) if found]
         counts = visits(
             [examples.sources[number] for number in used],
-            [len(self._positions[number]) for number in used],
+            [len(positions[number]) for number in used],
             mixing_temperature,
         )
         by_source = dict(zip(used, counts, strict=True))
-        self.visits = [by_source.get(number, 0) for number in range(len(self._positions))]
+        self.visits = [by_source.get(number, 0) for number in range(len(positions))]
         self._seed = seed
         self.epoch_length = sum(self.visits)
         self._epoch = lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:
         rng = random.Random(f"{self._seed}/epoch/{epoch}")
-        order: list[int] = []
-        for positions, count in zip(self._positions, self.visits, strict=True):
-            whole, rest = divmod(count, max(len(positions), 1))
-            order += positions * whole
-            order += rng.sample(positions, rest)
+        order: list[list[int]] = []
+        for groups, count in zip(self._groups, self.visits, strict=True):
+            whole, rest = divmod(count, max(sum(map(len, groups)), 1))
+            order += groups * whole
+            order += _drawn(groups, rest, rng)
         rng.shuffle(order)
-        return order
+        return [position for group in order for position in group]
 
     def __getitem__(self, place: int) -> tuple[int, random.Random]:
         """The example at a place of the stream, and its generator."""
         epoch, offset = divmod(place, self.epoch_length)
         return self._epoch(epoch)[offset], random.Random(f"{self._seed}/place/{place}")
+
+
+def _groups(examples: Examples, positions: Sequence[int], together: bool) -> list[list[int]]:
+    """What stays in a row: the examples of a conversation, or each one alone."""
+    if not together:
+        return [[position] for position in positions]
+    found = groupby(positions, key=lambda position: id(examples.examples[position].conversation))
+    return [list(group) for _, group in found]
+
+
+def _drawn(groups: Sequence[list[int]], count: int, rng: random.Random) -> list[list[int]]:
+    """Groups by chance that hold ``count`` examples together; the last one may lose its end."""
+    drawn: list[list[int]] = []
+    for group in rng.sample(groups, len(groups)) if count else ():
+        drawn.append(group[:count])
+        count -= len(drawn[-1])
+        if not count:
+            break
+    return drawn
 
 
 def visits(

@@ -84,7 +84,8 @@ class Course:
             # The first is sampled as a run without stages is.
             seed_of_stage = f"{seed}/stage/{number}" if number else seed
             temperature = config.data.mixing_temperature
-            stream = Stream(examples, seed_of_stage, temperature, positions)
+            together = config.data.order == "conversations"
+            stream = Stream(examples, seed_of_stage, temperature, positions, together=together)
             steps = total_steps(settings.optimisation, stream.epoch_length, processes)
             turns = sum(map(len, positions))
             self.stages.append(RunStage(settings, stream, turns, self.steps, steps))
