@@ -9,7 +9,7 @@ import torch
 
 from uniconv.config import load_config
 from uniconv.training.optimisation import StopSignals
-from uniconv.training.reporting import Window
+from uniconv.training.reporting import Reporter, Window
 from uniconv.training.trainer import Trainer
 
 
@@ -24,6 +24,7 @@ def gradients(config: Path) -> dict[str, torch.Tensor]:
 
     trainer.optimizer.step = keep
     window = Window()
+    trainer._refresh(Reporter(1, 0, False))
     trainer._train_step(window, StopSignals())
     for name, value in window.means().items():
         if name != "tokens":  # a passage that two processes share is read by both

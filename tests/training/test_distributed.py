@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from training.gradient_worker import gradients
-from uniconv.config import TrainConfig, plain
+from uniconv.config import TrainConfig, config_from, plain
 
 HERE = Path(__file__).parent
 
@@ -64,9 +64,16 @@ def _write(config: TrainConfig, path: Path) -> Path:
 def test_two_processes_equal_one(
     configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The passages of one process are also negatives in the other, and must not count twice.
-    two = _write(configure(optimisation={"batch_size": 2, "accumulation": 2}), tmp_path / "2.yaml")
-    one = _write(configure(optimisation={"batch_size": 4, "accumulation": 2}), tmp_path / "1.yaml")
+    # The passages of one process are also negatives in the other, and must not count twice. Both
+    # mine the same negatives.
+    def split(batch_size: int) -> TrainConfig:
+        optimisation = {"batch_size": batch_size, "accumulation": 2}
+        filters = {"overlap": 2, "percentage": None}
+        config = configure(optimisation=optimisation, data={"refresh": filters})
+        stage = {"name": "all", "refresh": True}
+        return config_from({**plain(config), "stages": [stage]})
+
+    two, one = _write(split(2), tmp_path / "2.yaml"), _write(split(4), tmp_path / "1.yaml")
     expected = gradients(one)
     for found in _gradients_of_two(two, tmp_path):
         assert found.keys() == expected.keys()

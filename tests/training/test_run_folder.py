@@ -15,6 +15,7 @@ from peft import PeftModel
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Adapter, ModelConfig, Optimisation, load_config
 from uniconv.errors import ConfigError
+from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import checkpoints, save_checkpoint
 from uniconv.training.network import parameter_groups, unfreeze
 from uniconv.training.optimisation import StopSignals, learning_rate, leave, uses_bf16
@@ -101,7 +102,9 @@ def test_the_newest_whole_checkpoints_are_kept(tmp_path: Path) -> None:
     killed = tmp_path / "checkpoints" / ".step-00000002.1.tmp"
     killed.mkdir()
     for step in (1, 2, 3):
-        save_checkpoint(tmp_path, step, model, optimizer, keep=2, about={"processes": 1})
+        save_checkpoint(
+            tmp_path, step, model, optimizer, 2, {"processes": 1}, Average(model.network, None)
+        )
     found = checkpoints(tmp_path)
     assert [one.step for one in found] == [2, 3]
     assert found[-1].state() == {"step": 3, "processes": 1}

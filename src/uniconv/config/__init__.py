@@ -7,7 +7,7 @@ check_config(config)                  # ranges, combinations and files, before a
 from __future__ import annotations
 
 from uniconv.config.distillation import Distillation
-from uniconv.config.mining import MiningConfig, QueryForm
+from uniconv.config.mining import Filters, MiningConfig, QueryForm, Refresh
 from uniconv.config.objectives import ObjectiveChanges, Objectives, between
 from uniconv.config.sources import Source, located
 from uniconv.config.stages import Stage, StageSettings, all_objectives, stage_settings
@@ -44,6 +44,7 @@ __all__ = [
     "ConsistencyConfig",
     "DataConfig",
     "Distillation",
+    "Filters",
     "Judging",
     "MiningConfig",
     "ModelConfig",
@@ -53,6 +54,7 @@ __all__ = [
     "OverfitConfig",
     "OverheadConfig",
     "QueryForm",
+    "Refresh",
     "Reporting",
     "Source",
     "Stage",

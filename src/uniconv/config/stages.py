@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from uniconv.config.mining import Refresh
 from uniconv.config.objectives import WEIGHTS, ObjectiveChanges, Objectives, WeightChanges
 from uniconv.config.ranges import number
 from uniconv.config.sources import Source
@@ -43,6 +44,9 @@ class Stage:
     """none: the part of its steps in which the learning rate rises from 0."""
     sources: tuple[int | str, ...] = ()
     """(): those of data.train that it uses, by place (from 0) or name; empty means all."""
+    refresh: bool = False
+    """false: true mines hard negatives anew from the model at the stage's beginning, as
+    data.refresh says."""
     keep: bool = False
     """false: true writes the model as it is after the stage to output/stages/NAME."""
 
@@ -58,6 +62,7 @@ class StageSettings:
     objectives: Objectives
     optimisation: Optimisation
     sources: tuple[int, ...]
+    refresh: bool = False
     keep: bool = False
 
     @property
@@ -101,6 +106,7 @@ def _settings(config: TrainConfig, stage: Stage) -> StageSettings:
         objectives=last,
         optimisation=replace(config.optimisation, **given),
         sources=tuple(sorted({*places})) or tuple(range(len(config.data.train))),
+        refresh=stage.refresh,
         keep=stage.keep,
     )
 
@@ -156,3 +162,17 @@ def _part_problems(config: TrainConfig, stage: StageSettings, key: str) -> Itera
         for source in (config.data.train[place] for place in stage.sources)
     ):
         yield f"{key}objectives: every part with a weight is switched off in the sources"
+
+
+def refresh_problems(config: TrainConfig) -> Iterator[str]:
+    """What is wrong with the mining of negatives during training."""
+    refresh, sources = config.data.refresh, config.data.train
+    if refresh.every_steps is None and not any(stage.refresh for stage in config.stages):
+        if refresh != Refresh():
+            yield "data.refresh.every_steps: is not set, nor refresh in a stage: nothing is mined"
+        return
+    grounded = any(stage.objectives.gamma for stage in config.stages) or config.objectives.gamma
+    if not config.data.hard_negatives and not grounded:
+        yield "data.refresh: data.hard_negatives is 0, so that no negatives would be drawn"
+    if not any(source.retrieval == "passages" or source.grounded for source in sources):
+        yield "data.refresh: no source of data.train is supervised by passages"

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from uniconv.config.distillation import Distillation, distillation_problems
+from uniconv.config.mining import Refresh
 from uniconv.config.objectives import Objectives
 from uniconv.config.ranges import number, range_problems
 from uniconv.config.sources import Source, mixture_problems
-from uniconv.config.stages import Stage, all_objectives, stage_problems
+from uniconv.config.stages import Stage, all_objectives, refresh_problems, stage_problems
 from uniconv.config.strict import (
     override,
     raise_problems,
@@ -88,6 +89,8 @@ class DataConfig:
     turns: every turn by chance, which shares next to nothing."""
     hard_negatives: int = number(4, least=0)
     """4: negatives sampled for a query from its turn's own (ChatRetriever)."""
+    refresh: Refresh = field(default_factory=Refresh)
+    """Negatives that are mined anew during training, beside or in place of those of turns."""
     random_negatives: bool = False
     """false: a turn with fewer negatives has fewer. true: fill up with passages of the corpora."""
     grounded_passages: int = number(5, least=1)
@@ -219,7 +222,7 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if not config.data.train:
         yield "data.train: expected at least one source"
     else:
-        problems = list(stage_problems(config))
+        problems = [*stage_problems(config), *refresh_problems(config)]
         yield from problems
         if not problems:
             yield from distillation_problems(config.distillation, all_objectives(config))

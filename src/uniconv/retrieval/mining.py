@@ -13,7 +13,7 @@ import json
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from uniconv.config import MiningConfig
+from uniconv.config import Filters, MiningConfig
 from uniconv.config.strict import unstructure
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.data.lines import read_lines, write_lines
@@ -123,7 +123,10 @@ def mine(config: MiningConfig, *, quiet: bool = False) -> MiningReport:
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("Reading conversations", total=None)
-        survey = Survey(config.conversations)
+        survey = Survey(read_conversations(config.conversations))
+        if not survey.mined:
+            problem = "no turn has positives, so there is nothing to mine for"
+            raise DataError(config.conversations, None, problem)
         work, settings = _open_work(config)
         progress.update(task, description="Opening the collection")
         candidates = open_candidates(config, work)
@@ -150,22 +153,27 @@ def mine(config: MiningConfig, *, quiet: bool = False) -> MiningReport:
 class Survey:
     """What has to be known of all conversations before the first is mined for."""
 
-    def __init__(self, path: Path) -> None:
-        """Reads the conversations once.
-
-        Raises:
-            DataError: a line is malformed, or no turn has positives.
-        """
+    def __init__(self, conversations: Iterable[Conversation]) -> None:
+        """Goes through the conversations once."""
         self.mined = 0
         self._related: dict[str, set[str]] = {}
-        for conversation in read_conversations(path):
+        for conversation in conversations:
             for turn in conversation.turns:
                 self.mined += bool(turn.positives)
                 if len(turn.positives) > 1:
                     for id in turn.positives:
                         self._related.setdefault(id, set()).update(turn.positives)
-        if not self.mined:
-            raise DataError(path, None, "no turn has positives, so there is nothing to mine for")
+
+    def known(self, conversation: Conversation, turn: Turn, config: Filters) -> set[str]:
+        """The ids that must not be negatives of a turn of a conversation."""
+        match config.known:
+            case "turn":
+                return set(turn.positives)
+            case "gold":
+                return self.related(turn)
+            case "conversation":
+                own = {id for other in conversation.turns for id in other.positives}
+                return own | self.related(turn)
 
     def related(self, turn: Turn) -> set[str]:
         """The turn's positives, and those of all turns that share one with it."""
@@ -204,7 +212,7 @@ class Miner:
                     choice = choose(
                         ranking,
                         self._candidates.passages(query),
-                        self._known(one, turn),
+                        self._survey.known(one, turn, self._config),
                         set(existing),
                         self._config,
                         random.Random(f"{self._config.seed}/{query.id}"),
@@ -214,16 +222,6 @@ class Miner:
                 turns.append(replace(turn, negatives=(*existing, *chosen)))
             mined.append(Conversation(one.id, tuple(turns)))
         return mined, report
-
-    def _known(self, conversation: Conversation, turn: Turn) -> set[str]:
-        match self._config.known:
-            case "turn":
-                return set(turn.positives)
-            case "gold":
-                return self._survey.related(turn)
-            case "conversation":
-                own = {id for other in conversation.turns for id in other.positives}
-                return own | self._survey.related(turn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from functools import lru_cache
 
-from uniconv.config import MiningConfig
+from uniconv.config import Filters
 from uniconv.retrieval.candidates import Ranking
 from uniconv.types import Passage
 
@@ -39,7 +39,7 @@ def choose(
     positives: list[Passage],
     known: Set[str],
     existing: Set[str],
-    config: MiningConfig,
+    config: Filters,
     rng: random.Random,
 ) -> Choice:
     """The negatives of a turn among the ranks that the configuration names.
@@ -68,7 +68,7 @@ def choose(
     return Choice(tuple(left[: config.negatives]), len(candidates), removed)
 
 
-def score_limit(positive: float, config: MiningConfig) -> float:
+def score_limit(positive: float, config: Filters) -> float:
     """What a negative must score less than, given the best score of a positive.
 
     Positive-aware mining of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import faiss
 import numpy as np
@@ -136,8 +136,16 @@ def open_vector_index(folder: Path) -> VectorIndex:
     return ExactIndex(np.load(folder / VECTOR_FILE, mmap_mode="r"))
 
 
+class Vectors(Protocol):
+    """Rows of numbers that are asked for block by block, such as a mapped file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Floats: ...
+
+
 def block_search(
-    queries: Floats, vectors: Floats, k: int, *, block: int = _BLOCK, device: str | None = None
+    queries: Floats, vectors: Vectors, k: int, *, block: int = _BLOCK, device: str | None = None
 ) -> tuple[Floats, Rows]:
     """The exact ``k`` best vectors for many queries: scores and rows, [n, min(k, len(vectors))].
 

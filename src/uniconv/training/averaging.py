@@ -18,15 +18,19 @@ _FILE = "average.safetensors"
 
 
 class Average:
-    """The average of a network's trainable parameters; ``decay`` 0 is the parameters themselves.
+    """The average of a network's trainable parameters; without ``decay`` there is none.
 
     The decay begins low, ``(1 + step) / (10 + step)`` of at most ``decay``, so that the weights
     before training are soon forgotten in short runs too.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._trained = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    def __init__(self, network: nn.Module, decay: float | None) -> None:
+        self._decay = decay or 0.0
+        self._trained = {
+            name: one
+            for name, one in network.named_parameters()
+            if one.requires_grad and decay is not None
+        }
         self._averages = {name: one.detach().clone() for name, one in self._trained.items()}
 
     @torch.no_grad()
@@ -38,7 +42,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network has the averages for its weights, and its own back at the end."""
+        """The network has the averages, if any, for its weights, and its own back at the end."""
         self._exchange()
         try:
             yield
@@ -53,11 +57,12 @@ class Average:
             self._averages[name].copy_(own)
 
     def save(self, folder: Path) -> None:
-        """Writes the averages into a checkpoint's folder."""
-        save_file({name: one.contiguous() for name, one in self._averages.items()}, folder / _FILE)
+        """Writes the averages, if any, into a checkpoint's folder."""
+        if self._averages:
+            save_file(self._averages, folder / _FILE)
 
     def load(self, folder: Path) -> None:
         """Takes the averages of a checkpoint."""
-        saved: Mapping[str, torch.Tensor] = load_file(folder / _FILE)
+        saved: Mapping[str, torch.Tensor] = load_file(folder / _FILE) if self._averages else {}
         for name, average in self._averages.items():
             average.copy_(saved[name])

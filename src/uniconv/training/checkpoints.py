@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import yaml
 
-from uniconv.config import TrainConfig, plain
+from uniconv.config import TrainConfig, located, plain
 from uniconv.errors import ConfigError
-from uniconv.files import atomic, atomic_folder, write_json
+from uniconv.files import atomic, atomic_folder, provenance, sha256, write_json
 from uniconv.model import UniConv
 from uniconv.training.averaging import Average
 
@@ -56,6 +56,17 @@ class Checkpoint:
         state: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
         return state
 
+    def check(self, about: Mapping[str, Any]) -> None:
+        """Raises ConfigError where processes or training data are not what they were."""
+        state = self.state()
+        for name, meaning in (("processes", "processes"), ("examples", "training data")):
+            if state.get(name) != about[name]:
+                raise ConfigError(
+                    f"{self.folder}: was written with other {meaning} "
+                    f"({state.get(name)}, now {about[name]}), so the run can't go on exactly; "
+                    "restore them or name another output folder"
+                )
+
     def optimizer(self, device: torch.device) -> dict[str, Any]:
         """The optimizer's state, read without executing anything in the file."""
         path = self.folder / "optimizer.pt"
@@ -80,15 +91,14 @@ def save_checkpoint(
     optimizer: Any,
     keep: int,
     about: Mapping[str, Any],
-    average: Average | None = None,
+    average: Average,
 ) -> Checkpoint:
     """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``."""
     target = output / "checkpoints" / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
         model.save_pretrained(temporary / "model")
         torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        if average is not None:
-            average.save(temporary)
+        average.save(temporary)
         write_json(temporary / "state.json", {"step": step, **about})
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old.folder)
@@ -125,6 +135,16 @@ def write_snapshot(config: TrainConfig) -> None:
     """Keeps the configuration in the run's folder."""
     with atomic(config.output / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), "utf-8")
+
+
+def run_provenance(config: TrainConfig, steps: int, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What produced a model: the configuration, and the data by their checksums."""
+    files = {
+        str(path): sha256(path)
+        for source in map(located, config.data.train)
+        for path in (*source.conversations, *source.corpora)
+    }
+    return provenance(config=plain(config), steps=steps, data=files, **about)
 
 
 def finished(config: TrainConfig) -> Path | None:

@@ -128,6 +128,10 @@ class Collator:
         self._data = data
         self._weights = weights.read
 
+    def use(self, examples: Examples) -> None:
+        """Takes the same examples with other negatives."""
+        self._examples = examples
+
     def __call__(self, picks: Iterable[tuple[int, random.Random]]) -> Batch:
         """The batch of examples by their positions, each with its own random generator."""
         batch = Batch()
@@ -196,7 +200,7 @@ class Collator:
 
     def _negatives(self, example: Example, wanted: int, rng: random.Random) -> list[Passage]:
         passages = self._examples.passages[example.source]
-        ids = example.turn.negatives
+        ids = example.negatives
         found = [passages[id] for id in rng.sample(ids, min(wanted, len(ids)))]
         if self._data.random_negatives:
             pool = self._examples.pools[example.source]
@@ -210,7 +214,7 @@ class Collator:
         wanted = self._data.grounded_passages - 1
         passages = self._examples.passages[example.source]
         pool = self._examples.pools[example.source]
-        ids = example.turn.negatives
+        ids = example.negatives
         candidates = [passages[id] for id in rng.sample(ids, min(wanted, len(ids)))]
         candidates += rng.sample(pool, min(wanted + len(positives), len(pool)))
         used = {passage_key(passage) for passage in positives}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from uniconv.config import Objectives, Source, located
 from uniconv.data.beir import read_corpus
@@ -15,21 +16,32 @@ from uniconv.data.conversations import read_conversations
 from uniconv.errors import DataError
 from uniconv.types import Conversation, Passage, Turn
 
+T = TypeVar("T")
+
 POOL = 20_000
 """Passages of a source's corpora that are kept as random negatives, a fair sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A turn (from 1) of a conversation; ``source`` is the number of its source."""
+    """A turn (from 1) of a conversation; ``source`` is the number of its source.
+
+    ``mined`` are negatives that take the place of the turn's own.
+    """
 
     conversation: Conversation
     number: int
     source: int
+    mined: tuple[str, ...] | None = None
 
     @property
     def turn(self) -> Turn:
         return self.conversation.turns[self.number - 1]
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """The ids of passages to tell the positives from."""
+        return self.turn.negatives if self.mined is None else self.mined
 
     @property
     def context(self) -> Conversation:
@@ -151,18 +163,12 @@ def _read_passages(
         id for example in examples for id in (*example.turn.positives, *example.turn.negatives)
     }
     named: dict[str, Passage] = {}
-    sample: list[Passage] = []
-    seen = 0
+    sample = Reservoir[Passage](pool, rng)
     for path in source.corpora:
         for passage in read_corpus(path):
             if passage.id in wanted:
                 _add(named, passage, path)
-            if pool:  # reservoir sampling (Vitter 1985, algorithm R): every passage equally likely
-                seen += 1
-                if len(sample) < pool:
-                    sample.append(passage)
-                elif (place := rng.randrange(seen)) < pool:
-                    sample[place] = passage
+            sample.add(passage)
     missing = sorted(wanted - named.keys()) if source.corpora else []
     if missing:
         problem = (
@@ -170,7 +176,25 @@ def _read_passages(
             f"'{missing[0]}'"
         )
         raise DataError(source.conversations[0], None, problem, field="positives, negatives")
-    return named, sample
+    return named, sample.items
+
+
+class Reservoir(Generic[T]):
+    """A fair sample of at most ``size`` items of a stream (Vitter 1985, algorithm R)."""
+
+    def __init__(self, size: int, rng: random.Random) -> None:
+        self.items: list[T] = []
+        self._size = size
+        self._rng = rng
+        self._seen = 0
+
+    def add(self, item: T) -> None:
+        """One more of the stream."""
+        self._seen += 1
+        if len(self.items) < self._size:
+            self.items.append(item)
+        elif self._size and (place := self._rng.randrange(self._seen)) < self._size:
+            self.items[place] = item
 
 
 def _add(named: dict[str, Passage], passage: Passage, path: Path) -> None:

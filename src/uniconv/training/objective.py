@@ -56,6 +56,10 @@ class Objective(nn.Module):
         self.objectives = weights
         self.weights = dict(zip(PARTS, weights.weights, strict=True)) | weights.taught
 
+    def precision(self) -> torch.autocast:
+        """The context in which the LM computes."""
+        return torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over this process's queries or tokens, float32 scalars.
 
@@ -87,7 +91,7 @@ class Objective(nn.Module):
         return self._read(parts).losses
 
     def _read(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
-        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
+        with self.precision():
             return self._run(parts)
 
     def _contrast(

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
@@ -24,17 +23,15 @@ from uniconv.config import (
     TrainConfig,
     all_objectives,
     check_config,
-    located,
-    plain,
     stage_settings,
 )
-from uniconv.errors import ConfigError, UniConvError
-from uniconv.files import provenance, sha256
+from uniconv.errors import UniConvError
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import (
     Checkpoint,
     finished,
     open_run,
+    run_provenance,
     save_checkpoint,
     write_snapshot,
 )
@@ -53,6 +50,7 @@ from uniconv.training.optimisation import (
     seed_step,
     uses_bf16,
 )
+from uniconv.training.refreshing import Refresher
 from uniconv.training.reporting import MetricsLog, Reporter, Window
 from uniconv.training.stages import Course, RunStage
 from uniconv.training.teacher import open_teacher
@@ -113,13 +111,17 @@ class Trainer:
         self.course = Course(config, examples, self.accelerator.num_processes)
         self.steps = self.course.steps
         self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
-        self.step = 0 if checkpoint is None else self._check(checkpoint)
+        self.step = 0
+        if checkpoint is not None:
+            checkpoint.check(self.about)
+            self.step = checkpoint.step
         source = None if checkpoint is None else checkpoint.model
         self.model = load_trainable(config, device, bf16, source)
         self.collators = {
             stage.name: Collator(self.model.template, examples, config.data, stage.settings.used)
             for stage in self.course.stages
         }
+        self.refresher = Refresher(config, self.course, examples, self.step)
         self.objective = Objective(
             self.model,
             objectives,
@@ -132,10 +134,9 @@ class Trainer:
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
         )
         self.wrapped, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
+        self.average = Average(self.model.network, settings.ema)
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint.optimizer(self.accelerator.device))
-        self.average = None if settings.ema is None else Average(self.model.network, settings.ema)
-        if checkpoint is not None and self.average is not None:
             self.average.load(checkpoint.folder)
         self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator, dev)
 
@@ -151,6 +152,7 @@ class Trainer:
             window = Window()
             while self.step < self.steps:
                 reporter.enter(self.course.at(self.step).name)
+                self._refresh(reporter)
                 stop = self._train_step(window, signals)
                 self.step += 1
                 reporter.step()
@@ -158,7 +160,7 @@ class Trainer:
                     self._report(reporter, metrics, "train", self._measured(window))
                     window = Window()
                 if self.evaluation and self._due(self.config.reporting.evaluate_every):
-                    with self._averaged():
+                    with self.average.in_place():
                         measured = self.evaluation.run()
                     self._report(reporter, metrics, "dev", measured)
                 if ended := self.course.ended(self.step):
@@ -171,6 +173,15 @@ class Trainer:
                     )
                     leave(stop)
             return self._finish()
+
+    def _refresh(self, reporter: Reporter) -> None:
+        """Takes newly mined negatives where that is due."""
+        refreshed = self.refresher.before(self.step, self.model, self.objective.precision())
+        if refreshed is not None:
+            examples, about = refreshed
+            reporter.say(about)
+            for collator in self.collators.values():
+                collator.use(examples)
 
     def _train_step(self, window: Window, signals: StopSignals) -> int:
         """Trains one step; returns the signal that some process has received, or 0."""
@@ -210,25 +221,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate(self.step)
         self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.step)
+        self.average.update(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         return max((n for n, some in zip(STOPPING, received, strict=True) if some), default=0)
 
     def _batches(self, stage: RunStage) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         return map(self.collators[stage.name], stage.picks(self.step, process, processes))
-
-    def _check(self, checkpoint: Checkpoint) -> int:
-        state = checkpoint.state()
-        for name, meaning in (("processes", "processes"), ("examples", "training data")):
-            if state.get(name) != self.about[name]:
-                raise ConfigError(
-                    f"{checkpoint.folder}: was written with other {meaning} "
-                    f"({state.get(name)}, now {self.about[name]}), so the run can't go on exactly; "
-                    "restore them or name another output folder"
-                )
-        return checkpoint.step
 
     def _check_finite(self, sums: Mapping[str, float], norm: float) -> None:
         if math.isfinite(norm) and all(map(math.isfinite, sums.values())):
@@ -289,23 +288,10 @@ class Trainer:
 
     def _save_model(self, folder: Path) -> None:
         if self.accelerator.is_main_process:
-            with self._averaged():
-                self.model.save_pretrained(
-                    folder, merge=self.config.model.merge, training=self._provenance()
-                )
+            with self.average.in_place():
+                about = run_provenance(self.config, self.step, self.about)
+                self.model.save_pretrained(folder, merge=self.config.model.merge, training=about)
         self.accelerator.wait_for_everyone()
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        """The model with the average of its weights, if there is one."""
-        return nullcontext() if self.average is None else self.average.in_place()
-
-    def _provenance(self) -> dict[str, Any]:
-        files = {
-            str(path): sha256(path)
-            for source in map(located, self.config.data.train)
-            for path in (*source.conversations, *source.corpora)
-        }
-        return provenance(config=plain(self.config), steps=self.step, data=files, **self.about)
 
     @property
     def _device(self) -> torch.device:
