@@ -151,13 +151,15 @@ def test_blocks_of_passages_are_searched_together(
 
 
 def test_mistakes_are_named(configure: Configure) -> None:
-    def refused(**data: Any) -> str:
+    def refused(objectives: dict[str, Any] | None = None, **data: Any) -> str:
+        weights = {"gamma": 0} | (objectives or {})
         with pytest.raises(ConfigError) as caught:
-            train(configure(model={"path": "none"}, data=data, objectives={"gamma": 0}))
+            train(configure(model={"path": "none"}, data=data, objectives=weights))
         return str(caught.value)
 
     assert "every_steps: is not set, nor refresh in a stage" in refused(refresh={"last": 50})
     assert "hard_negatives is 0" in refused(refresh={"every_steps": 1}, hard_negatives=0)
+    assert "the teacher embeds once" in refused({"scores": 1}, refresh={"every_steps": 1})
     (source,) = plain(configure())["data"]["train"]
     source |= {"retrieval": "none", "grounded": False}
     problem = refused(refresh={"every_steps": 1}, train=[source])

@@ -171,8 +171,14 @@ def refresh_problems(config: TrainConfig) -> Iterator[str]:
         if refresh != Refresh():
             yield "data.refresh.every_steps: is not set, nor refresh in a stage: nothing is mined"
         return
-    grounded = any(stage.objectives.gamma for stage in config.stages) or config.objectives.gamma
-    if not config.data.hard_negatives and not grounded:
+    objectives = all_objectives(config)
+    if not config.data.hard_negatives and not objectives.gamma:
         yield "data.refresh: data.hard_negatives is 0, so that no negatives would be drawn"
+    if objectives.scores or objectives.embeddings:
+        yield (
+            "data.refresh: the teacher embeds once what turns name, so that it has no scores of "
+            "passages mined later; leave objectives.scores and embeddings 0, or mine before "
+            "training"
+        )
     if not any(source.retrieval == "passages" or source.grounded for source in sources):
         yield "data.refresh: no source of data.train is supervised by passages"

@@ -222,9 +222,10 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if not config.data.train:
         yield "data.train: expected at least one source"
     else:
-        problems = [*stage_problems(config), *refresh_problems(config)]
+        problems = list(stage_problems(config))
         yield from problems
         if not problems:
+            yield from refresh_problems(config)
             yield from distillation_problems(config.distillation, all_objectives(config))
     if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
         yield "data.mixing_temperature: sources have shares, which leave nothing to it"
