@@ -1,8 +1,10 @@
-"""Puts the stages of the mini recipe on the path."""
+"""Puts the recipes' scripts and the native fixtures of data sets on the path."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes/mini"))
+TESTS = Path(__file__).parents[1]
+for folder in ("recipes/mini", "recipes/paper", "tests/data"):
+    sys.path.insert(0, str(TESTS.parent / folder))

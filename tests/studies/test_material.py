@@ -31,7 +31,9 @@ def test_whole_conversations_are_drawn_by_the_seed(world: Path) -> None:
 
 def test_a_reduced_corpus_holds_the_positives(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus.jsonl"
-    count = reduce_corpus(world / "dev.jsonl", [world / "corpus.jsonl"], out, distractors=2, seed=0)
+    count = reduce_corpus(
+        [world / "dev.jsonl"], [world / "corpus.jsonl"], out, distractors=2, seed=0
+    )
     kept = [passage.id for passage in read_corpus(out)]
     positives = {
         id
@@ -49,7 +51,7 @@ def test_a_positive_that_no_corpus_holds_is_told(world: Path, tmp_path: Path) ->
     corpus = tmp_path / "one.jsonl"
     corpus.write_text('{"_id": "p6", "title": "", "text": "Six."}\n')
     with pytest.raises(DataError, match=r"positives, such as 'p0', are in no corpus"):
-        reduce_corpus(world / "dev.jsonl", [corpus], tmp_path / "out", distractors=0, seed=0)
+        reduce_corpus([world / "dev.jsonl"], [corpus], tmp_path / "out", distractors=0, seed=0)
 
 
 def test_what_is_not_drawn_is_taken_as_it_is(world: Path, tmp_path: Path) -> None:

@@ -46,8 +46,7 @@ class Judging:
     """On what every model of a study is measured, and how."""
 
     conversations: Path
-    """Conversations (JSONL); turns with positives are retrieved for, and answered if they have a
-    response."""
+    """Conversations (JSONL); every turn with positives is retrieved for."""
     corpora: tuple[Path, ...]
     """Files ``corpus.jsonl`` that hold the positives."""
     references: Path | None = None
@@ -56,6 +55,8 @@ class Judging:
     """squad: whose F1; coqa for TopiOCQA, quac for OR-QuAC."""
     turns: int | None = number(None, least=1)
     """none: about so many turns with positives, those of whole conversations drawn by ``seed``."""
+    judged: bool = True
+    """true: only turns with positives are answered, so that F1 and NDCG are of the same turns."""
     distractors: int | None = number(None, least=0)
     """none: the whole corpora. A number: the turns' positives and so many other passages, drawn by
     ``seed``, which is easier; figures are comparable within the study only."""

@@ -57,7 +57,7 @@ def prepare(judging: Judging, folder: Path) -> Material:
             write_conversations(material.conversations, talks)
         if judging.distractors is not None:
             reduce_corpus(
-                material.conversations,
+                [material.conversations],
                 judging.corpora,
                 material.corpora[0],
                 distractors=judging.distractors,
@@ -85,7 +85,12 @@ def draw_conversations(path: Path, turns: int, seed: int) -> list[Conversation]:
 
 
 def reduce_corpus(
-    conversations: Path, corpora: Sequence[Path], out: Path, *, distractors: int, seed: int
+    conversations: Sequence[Path],
+    corpora: Sequence[Path],
+    out: Path,
+    *,
+    distractors: int,
+    seed: int,
 ) -> int:
     """Writes the positives of conversations and ``distractors`` other passages, drawn at random.
 
@@ -97,15 +102,15 @@ def reduce_corpus(
     Raises:
         DataError: a positive is in no corpus.
     """
-    wanted: set[str] = set()
-    for one in read_conversations(conversations):
-        wanted |= positives_of(one)
+    wanted = {
+        id for path in conversations for one in read_conversations(path) for id in positives_of(one)
+    }
     passages = (passage for corpus in corpora for passage in read_corpus(corpus))
     kept = list(_sample(passages, wanted, distractors, random.Random(f"{seed}/passages")))
     missing = sorted(wanted - {passage.id for passage in kept})
     if missing:
         problem = f"{len(missing)} positives, such as '{missing[0]}', are in no corpus"
-        raise DataError(conversations, None, problem)
+        raise DataError(conversations[0], None, problem)
     return write_corpus(out, kept)
 
 

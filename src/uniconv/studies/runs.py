@@ -148,10 +148,7 @@ def retrieval_settings(judging: Judging, material: Material, folder: Path) -> Re
 
 
 def response_settings(judging: Judging, material: Material, folder: Path) -> ResponseEvaluation:
-    """The evaluation of responses with the index in ``folder``.
-
-    Only turns with positives are answered, so that F1 and NDCG are of the same turns.
-    """
+    """The evaluation of responses with the index in ``folder``."""
     return ResponseEvaluation(
         conversations=material.conversations,
         out=folder / "response",
@@ -162,7 +159,7 @@ def response_settings(judging: Judging, material: Material, folder: Path) -> Res
         read=judging.read,
         references=judging.references,
         scoring=judging.scoring,
-        judged=True,
+        judged=judging.judged,
         max_new_tokens=judging.max_new_tokens,
         seed=judging.seed,
     )
