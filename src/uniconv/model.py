@@ -103,6 +103,7 @@ class UniConv:
         device: str | None = None,
         dtype: torch.dtype | None = None,
         trust_remote_code: bool = False,
+        four_bits: bool = False,
     ) -> Self:
         """Loads a causal LM, a PEFT adapter, or a UniConv checkpoint, from a folder or the hub.
 
@@ -110,7 +111,7 @@ class UniConv:
 
         Without ``device`` the first GPU is used, else the CPU; without ``dtype`` bfloat16 on CUDA
         and float32 elsewhere. ``template``, ``settings`` and ``limits`` override what a UniConv
-        checkpoint says of itself.
+        checkpoint says of itself. ``four_bits`` quantises the LM's linear layers (the extra qlora).
 
         Raises:
             ModelError: there is no such model, or it isn't a causal LM.
@@ -118,7 +119,7 @@ class UniConv:
         """
         folder = resolve(source)
         saved = read_settings(folder)
-        network, tokenizer = load_network(folder, device, dtype, trust_remote_code)
+        network, tokenizer = load_network(folder, device, dtype, trust_remote_code, four_bits)
         return cls(
             network,
             tokenizer,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging
 
 from uniconv.errors import ModelError
@@ -65,19 +66,26 @@ def write_settings(folder: str | Path, value: dict[str, Any]) -> None:
 
 
 def load_network(
-    source: str | Path, device: str | None, dtype: torch.dtype | None, trust_remote_code: bool
+    source: str | Path,
+    device: str | None,
+    dtype: torch.dtype | None,
+    trust_remote_code: bool,
+    four_bits: bool = False,
 ) -> tuple[Any, Any]:
     """A causal LM (or its PEFT wrapper) in evaluation mode, and its tokenizer.
 
     Without ``device`` the first GPU is used, else the CPU; without ``dtype`` bfloat16 on CUDA and
-    float32 elsewhere.
+    float32 elsewhere. With ``four_bits`` the LM's linear layers are NF4 with double quantisation
+    (QLoRA, Dettmers et al. 2023) and compute in ``dtype``.
 
     Raises:
-        ModelError: there is no such model, or it isn't a causal LM.
+        ModelError: there is no such model, it isn't a causal LM, or bitsandbytes is missing.
     """
     device = device or default_device()
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
-    options = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    if four_bits:
+        options |= {"quantization_config": _four_bits(dtype), "device_map": {"": device}}
     logging.disable_progress_bar()  # of loading weights; downloads still show theirs
     try:
         adapter = _adapter_config(source)
@@ -96,7 +104,18 @@ def load_network(
         logging.enable_progress_bar()
     if device == "cpu":
         _allow_faster_matmul()
-    return network.to(device).eval(), tokenizer
+    return (network if four_bits else network.to(device)).eval(), tokenizer
+
+
+def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    if find_spec("bitsandbytes") is None:
+        raise ModelError("4 bits need the extra qlora (pip install 'uniconv[qlora]')")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def load_tokenizer(source: str | Path, trust_remote_code: bool = False) -> Any:

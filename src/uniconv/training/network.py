@@ -46,6 +46,7 @@ def load_trainable(
         device=str(device),
         dtype=torch.bfloat16 if bf16 and config.model.method == "lora" else torch.float32,
         trust_remote_code=config.model.trust_remote_code,
+        four_bits=config.model.quantise == "4bit",
     )
     check_length(model, model.template, config, config.model.path)
     torch.manual_seed(config.optimisation.seed)  # an adapter's weights begin at random
