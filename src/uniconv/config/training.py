@@ -246,5 +246,5 @@ def _quantisation_problems(model: ModelConfig) -> Iterator[str]:
     if model.merge:
         yield (
             "model.merge: an adapter can't be folded into weights of 4 bits; leave it out, and "
-            "fold it afterwards with UniConv.from_pretrained(MODEL).save_pretrained(FOLDER, merge=True)"
+            "fold it afterwards: UniConv.from_pretrained(MODEL).save_pretrained(FOLDER, merge=True)"
         )
