@@ -159,6 +159,30 @@ def test_mine_fills_in_negatives(
     assert run(monkeypatch, "mine", *paths, "--index", index) == 2
 
 
+def test_distil_demands_a_teacher_and_trains_with_it(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turn = Turn("who built the tower?", "a family", positives=("p1",))
+    write_conversations(tmp_path / "talks.jsonl", [Conversation("a", (turn,))])
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "p1", "text": "A family built it."}\n')
+    config = tmp_path / "distil.yaml"
+    config.write_text(f"""
+output: {tmp_path / "run"}
+model: {{path: {model}, conversation_tokens: 64, passage_tokens: 32, response_tokens: 16}}
+data:
+  train: [{{conversations: {tmp_path / "talks.jsonl"}, corpora: {tmp_path / "corpus.jsonl"}}}]
+optimisation: {{steps: 1}}
+objectives: {{retrieval: 0, generation: 0, alpha: 0, embeddings: 1}}
+""")
+    assert run(monkeypatch, "distil", config) == 2
+    assert "distillation: is missing; name a teacher" in capsys.readouterr().err
+    assert run(monkeypatch, "distil", config, "--set", f"distillation={{teacher: {model}}}") == 0
+    assert (tmp_path / "run" / "model" / "adapter_config.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -30,6 +30,15 @@ def test_sharded_encoding_equals_one_go(tmp_path, rows):
     np.testing.assert_array_equal(shards.take(order), ONE_GO[order])
 
 
+def test_processes_share_the_shards(tmp_path):
+    encoders = [FakeEncoder() for _ in range(3)]
+    for process, encoder in enumerate(encoders[:2]):
+        encode_corpus(CORPUS, encoder, tmp_path, rows_per_shard=10, process=process, processes=2)
+    shards = encode_corpus(CORPUS, encoders[2], tmp_path, rows_per_shard=10)
+    assert [len(encoder.encoded) for encoder in encoders] == [15, 10, 0]
+    np.testing.assert_array_equal(shards.take(EVERY), ONE_GO)
+
+
 def test_sharded_encoding_with_a_model_equals_one_go(tmp_path):
     model = tiny_uniconv()
     corpus = [

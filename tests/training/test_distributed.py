@@ -6,15 +6,18 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import pytest
 import torch
 import yaml
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from tiny import tiny_uniconv
 from training.gradient_worker import gradients
 from uniconv.config import TrainConfig, config_from, plain
+from uniconv.model import UniConv
 
 HERE = Path(__file__).parent
 
@@ -61,21 +64,20 @@ def _write(config: TrainConfig, path: Path) -> Path:
     return path
 
 
-def test_two_processes_equal_one(
-    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _check_two_equal_one(
+    configure: Callable[..., TrainConfig],
+    folder: Path,
+    stages: Sequence[dict[str, Any]] = (),
+    **sections: dict[str, Any],
 ) -> None:
-    # The passages of one process are also negatives in the other, and must not count twice. Both
-    # mine the same negatives.
-    def split(batch_size: int) -> TrainConfig:
-        optimisation = {"batch_size": batch_size, "accumulation": 2}
-        filters = {"overlap": 2, "percentage": None}
-        config = configure(optimisation=optimisation, data={"refresh": filters})
-        stage = {"name": "all", "refresh": True}
-        return config_from({**plain(config), "stages": [stage]})
-
-    two, one = _write(split(2), tmp_path / "2.yaml"), _write(split(4), tmp_path / "1.yaml")
-    expected = gradients(one)
-    for found in _gradients_of_two(two, tmp_path):
+    # The passages of one process are also negatives in the other, and must not count twice.
+    configs = []
+    for name, size in (("two", 2), ("one", 4)):
+        config = configure(name, optimisation={"batch_size": size, "accumulation": 2}, **sections)
+        config = config_from({**plain(config), "stages": stages})
+        configs.append(_write(config, folder / f"{name}.yaml"))
+    expected = gradients(configs[1])
+    for found in _gradients_of_two(configs[0], folder):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(
@@ -85,3 +87,32 @@ def test_two_processes_equal_one(
                 atol=2e-5,
                 msg=lambda text, name=name: f"{name}: {text}",
             )
+
+
+def test_two_processes_equal_one(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    # Both mine the same negatives.
+    filters = {"overlap": 2, "percentage": None}
+    stages = [{"name": "all", "refresh": True}]
+    _check_two_equal_one(configure, tmp_path, stages, data={"refresh": filters})
+
+
+def test_two_processes_learn_from_a_teacher_as_one(
+    configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    # Of another width than the student, so that embeddings are compared by their relations.
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=400,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        initializer_range=0.2,
+    )
+    student = tiny_uniconv()
+    UniConv(LlamaForCausalLM(config), student.tokenizer, student.template).save_pretrained(
+        tmp_path / "teacher"
+    )
+    objectives = {"scores": 1.0, "embeddings": 10.0, "tokens": 0.5, "grounded_tokens": 0.5}
+    teacher = {"teacher": str(tmp_path / "teacher")}
+    _check_two_equal_one(configure, tmp_path, objectives=objectives, distillation=teacher)

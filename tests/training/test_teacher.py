@@ -151,6 +151,7 @@ def test_the_teacher_writes_once_what_the_student_learns(
         assert one.turn.response == written[one.conversation.query_id(one.number)]
         assert all(turn.response.startswith("In 18") for turn in one.context.turns[:-1])
     assert len(set(written.values())) > 1
+    assert len({id(one.conversation) for one in examples.examples}) == 5  # still read together
     (path,) = config.output.glob("teacher/*/responses-6/0000.jsonl")
     lines = path.read_text("utf-8").splitlines(keepends=True)
     assert {row["_id"]: row["response"] for row in map(json.loads, lines)} == written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,17 +26,19 @@ POOL = 20_000
 class Example:
     """A turn (from 1) of a conversation; ``source`` is the number of its source.
 
-    ``mined`` are negatives that take the place of the turn's own.
+    ``mined`` are negatives, and ``written`` is a response, that take the place of the turn's own.
     """
 
     conversation: Conversation
     number: int
     source: int
     mined: tuple[str, ...] | None = None
+    written: str | None = None
 
     @property
     def turn(self) -> Turn:
-        return self.conversation.turns[self.number - 1]
+        turn = self.conversation.turns[self.number - 1]
+        return turn if self.written is None else replace(turn, response=self.written)
 
     @property
     def negatives(self) -> tuple[str, ...]:

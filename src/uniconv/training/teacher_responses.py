@@ -22,7 +22,7 @@ from uniconv.files import provenance, write_json
 from uniconv.model import UniConv
 from uniconv.training.distributed import processes, rank, wait
 from uniconv.training.examples import Example, Examples
-from uniconv.types import Conversation, Passage
+from uniconv.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,9 @@ def write_responses(
         append_jsonl(path, _written(teacher, own, max_new_tokens))
         wait()
         known = _read(folder)
-    return replace(examples, examples=[_with(task.example, known[task.key]) for task in tasks])
+    return replace(
+        examples, examples=[replace(task.example, written=known[task.key]) for task in tasks]
+    )
 
 
 def _task(teacher: UniConv, example: Example, passages: Sequence[Passage]) -> _Task:
@@ -109,9 +111,3 @@ def _read(folder: Path) -> dict[str, str]:
     return dict(
         pair for path in sorted(folder.glob("*.jsonl")) for pair in resume_jsonl(path, parse)
     )
-
-
-def _with(example: Example, response: str) -> Example:
-    turns = list(example.conversation.turns)
-    turns[example.number - 1] = replace(example.turn, response=response)
-    return replace(example, conversation=Conversation(example.conversation.id, tuple(turns)))
