@@ -1,6 +1,6 @@
 """Data for the recipe: training turns with mined negatives, and held-out ones with a small corpus.
 
-    python recipes/distil-minilm/prepare.py TOPIOCQA CORPUS OUT [--turns 2500] [--others 1500]
+    python recipes/distil-minilm/prepare.py TOPIOCQA CORPUS OUT
 
 ``TOPIOCQA`` is the folder that ``uniconv data convert topiocqa`` wrote, ``CORPUS`` its corpus.
 Writes ``OUT/train.jsonl`` and ``OUT/held-out.jsonl``, both of its training conversations, and
@@ -47,6 +47,12 @@ def with_positives(conversation: Conversation) -> int:
     return sum(bool(turn.positives) for turn in conversation.turns)
 
 
+def with_negatives(conversation: Conversation, most: int) -> Conversation:
+    """With the best negatives alone: the teacher reads every one that a turn names."""
+    turns = (replace(turn, negatives=turn.negatives[:most]) for turn in conversation.turns)
+    return Conversation(conversation.id, tuple(turns))
+
+
 def small_corpus(
     passages: Sequence[Passage], kept: Sequence[Conversation], others: int, rng: random.Random
 ) -> list[Passage]:
@@ -63,6 +69,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--turns", type=int, default=2500)
+    parser.add_argument("--negatives", type=int, default=2)
     parser.add_argument("--others", type=int, default=1500)
     args = parser.parse_args()
     rng = random.Random(0)
@@ -78,14 +85,11 @@ def main() -> None:
     by_id = {one.id: one for one in read_conversations(mined)}
     train = [by_id[one.id] for one in train]
     dev = [by_id[one.id] for one in dev]
-    write_conversations(args.out / "train.jsonl", train)
+    few = [with_negatives(one, args.negatives) for one in train]
+    write_conversations(args.out / "train.jsonl", few)
     passages = list(read_corpus(args.corpus))
     write_corpus(args.out / "corpus.jsonl", small_corpus(passages, dev, args.others, rng))
-    bare = [
-        Conversation(one.id, tuple(replace(turn, negatives=()) for turn in one.turns))
-        for one in dev
-    ]
-    write_conversations(args.out / "held-out.jsonl", bare)
+    write_conversations(args.out / "held-out.jsonl", [with_negatives(one, 0) for one in dev])
     for name, part in (("train", train), ("held-out", dev)):
         print(f"{name}: {len(part)} conversations, {sum(map(with_positives, part))} turns")
 
