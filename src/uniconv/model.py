@@ -136,11 +136,13 @@ class UniConv:
         merge: bool = False,
         dtype: torch.dtype | None = None,
         training: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Writes weights (safetensors), tokenizer and ``uniconv.json``; all of it or nothing.
 
         An adapter is written alone, or folded into the LM's weights with ``merge``. ``dtype``
         converts the weights; ``training`` is kept as the record of how they were made.
+        ``weights`` are written in place of the network's own, by the names of its ``state_dict``.
         """
         network = self.network
         if merge and isinstance(network, PeftModel):
@@ -150,7 +152,7 @@ class UniConv:
         if training is not None:
             self.training = training
         with atomic_folder(folder) as temporary:
-            network.save_pretrained(temporary)
+            network.save_pretrained(temporary, **({"state_dict": weights} if weights else {}))
             self.tokenizer.save_pretrained(temporary)
             self.save_settings(temporary)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,16 +60,31 @@ class Reader:
         for trees in self._passes(sequences, budget, way):
             yield self._pass(trees, way)
 
-    def read_all(self, sequences: Sequence[Tokens], budget: int) -> States:
-        """The states of all sequences together, in the order given; at least one sequence."""
+    def read_all(
+        self,
+        sequences: Sequence[Tokens],
+        budget: int,
+        rounds: Callable[[int], int] = lambda passes: passes,
+    ) -> States:
+        """The states of all sequences together, in the order given; at least one sequence.
+
+        ``rounds`` is told how many passes that takes and says how many to make: processes that
+        share the LM's weights make equally many. What is read in the others is in no path.
+        """
         rows: list[int] = []
         paths: list[Tensor] = []
         parts, read = [], 0
-        for states in self.read(sequences, budget):
+        way = self._way_of(sequences)
+        passes = list(self._passes(sequences, budget, way))
+        more = rounds(len(passes)) - len(passes)  # agreed on before any process begins
+        for trees in passes:
+            states = self._pass(trees, way)
             rows += states.rows
             paths += [path + read for path in states.paths]
             parts.append(states.hidden)
             read += len(states.hidden)
+        for _ in range(more):
+            parts.append(self._pass(tree.separate([sequences[0][:1]]), "separate").hidden)
         order = sorted(range(len(rows)), key=rows.__getitem__)
         return States(torch.cat(parts), sorted(rows), [paths[place] for place in order])
 

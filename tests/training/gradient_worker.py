@@ -10,6 +10,7 @@ import torch
 from uniconv.config import load_config
 from uniconv.training.optimisation import StopSignals
 from uniconv.training.reporting import Reporter, Window
+from uniconv.training.sharding import whole
 from uniconv.training.trainer import Trainer
 
 
@@ -19,8 +20,9 @@ def gradients(config: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
 
     def keep() -> None:
-        for name, parameter in trainer.objective.named_parameters():
-            found[name] = parameter.grad.clone()
+        for name, parameter in trainer.model.network.named_parameters():
+            if parameter.requires_grad:
+                found[name] = whole(parameter.grad).clone()
 
     trainer.optimizer.step = keep
     window = Window()
@@ -34,5 +36,5 @@ def gradients(config: Path) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    result = gradients(Path(sys.argv[1]))
-    torch.save(result, sys.argv[2])
+    *configs, out = map(Path, sys.argv[1:])
+    torch.save({config.stem: gradients(config) for config in configs}, out)

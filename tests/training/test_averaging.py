@@ -11,7 +11,7 @@ from torch import nn
 
 from training.test_stages import assert_same, records, stop_after, weights
 from uniconv.config import TrainConfig, plain
-from uniconv.training.averaging import Average
+from uniconv.training.averaging import Average, save_averages
 from uniconv.training.checkpoints import checkpoints
 from uniconv.training.trainer import train
 
@@ -32,7 +32,7 @@ def test_the_average_forgets_at_its_decay(tmp_path: Path) -> None:
     with average.in_place():
         assert network.weight.flatten().tolist() == pytest.approx([wanted] * 2)
     assert network.weight.flatten().tolist() == [19.0, 19.0]
-    average.save(tmp_path)
+    save_averages(average.averages, tmp_path)
     other = Average(network, decay=0.5)
     other.load(tmp_path)
     with other.in_place():

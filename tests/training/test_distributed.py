@@ -6,10 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -28,8 +29,11 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _gradients_of_two(config: Path, folder: Path) -> list[dict[str, torch.Tensor]]:
-    """What ``torchrun --nproc-per-node 2`` would start."""
+Gradients = dict[str, torch.Tensor]
+
+
+def _gradients_of_two(configs: list[Path], folder: Path) -> list[dict[str, Gradients]]:
+    """What ``torchrun --nproc-per-node 2`` would start; gradients by the stem of a config."""
     paths = [str(HERE.parents[1] / "src"), str(HERE.parent), *sys.path]
     shared = {
         **os.environ,
@@ -42,7 +46,7 @@ def _gradients_of_two(config: Path, folder: Path) -> list[dict[str, torch.Tensor
     }
     workers = [
         subprocess.Popen(
-            [sys.executable, HERE / "gradient_worker.py", config, folder / f"rank{rank}.pt"],
+            [sys.executable, HERE / "gradient_worker.py", *configs, folder / f"rank{rank}.pt"],
             env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
@@ -51,7 +55,7 @@ def _gradients_of_two(config: Path, folder: Path) -> list[dict[str, torch.Tensor
     ]
     try:
         for worker in workers:
-            _, errors = worker.communicate(timeout=400)  # a guard against hanging, not a measure
+            _, errors = worker.communicate(timeout=300)  # a guard against hanging, not a measure
             assert worker.returncode == 0, errors
     finally:
         for worker in workers:
@@ -64,36 +68,62 @@ def _write(config: TrainConfig, path: Path) -> Path:
     return path
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ddp": {"parallel": "ddp"},
+    "ddp-cached": {"parallel": "ddp", "gradient_cache": True, "forward_tokens": 150},
+    "fsdp": {"parallel": "fsdp"},
+    "fsdp-passes": {"parallel": "fsdp", "forward_tokens": 150},
+    "fsdp-cached": {"parallel": "fsdp", "gradient_cache": True, "forward_tokens": 150},
+    "fsdp-checkpointing": {"parallel": "fsdp", "gradient_checkpointing": True},
+}
+
+
 def _check_two_equal_one(
     configure: Callable[..., TrainConfig],
     folder: Path,
+    variants: Mapping[str, dict[str, Any]],
     stages: Sequence[dict[str, Any]] = (),
     **sections: dict[str, Any],
 ) -> None:
+    """Two processes, with each variant of ``optimisation``, have the gradients of one."""
+
     # The passages of one process are also negatives in the other, and must not count twice.
-    configs = []
-    for name, size in (("two", 2), ("one", 4)):
-        config = configure(name, optimisation={"batch_size": size, "accumulation": 2}, **sections)
+    def write(name: str, batch_size: int, variant: dict[str, Any]) -> Path:
+        optimisation = {"batch_size": batch_size, "accumulation": 2, **variant}
+        config = configure(name, optimisation=optimisation, **sections)
         config = config_from({**plain(config), "stages": stages})
-        configs.append(_write(config, folder / f"{name}.yaml"))
-    expected = gradients(configs[1])
-    for found in _gradients_of_two(configs[0], folder):
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            torch.testing.assert_close(
-                found[name],
-                value,
-                rtol=2e-4,
-                atol=2e-5,
-                msg=lambda text, name=name: f"{name}: {text}",
-            )
+        return _write(config, folder / f"{name}.yaml")
+
+    expected = gradients(write("one", 4, {}))
+    configs = [write(name, 2, variant) for name, variant in variants.items()]
+    for of_process in _gradients_of_two(configs, folder):
+        assert of_process.keys() == variants.keys()
+        for variant, found in of_process.items():
+            assert found.keys() == expected.keys()
+            for name, value in expected.items():
+                torch.testing.assert_close(
+                    found[name],
+                    value,
+                    rtol=2e-4,
+                    atol=2e-5,
+                    msg=lambda text, where=f"{variant} {name}": f"{where}: {text}",
+                )
 
 
-def test_two_processes_equal_one(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    # Both mine the same negatives.
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_two_processes_equal_one(
+    method: str, configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    model = {"method": method, "adapter": {"rank": 4, "dropout": 0.0}}
+    _check_two_equal_one(configure, tmp_path, VARIANTS, model=model)
+
+
+def test_two_processes_mine_the_same_negatives(
+    configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
     filters = {"overlap": 2, "percentage": None}
     stages = [{"name": "all", "refresh": True}]
-    _check_two_equal_one(configure, tmp_path, stages, data={"refresh": filters})
+    _check_two_equal_one(configure, tmp_path, {"ddp": {}}, stages, data={"refresh": filters})
 
 
 def test_two_processes_learn_from_a_teacher_as_one(
@@ -115,4 +145,5 @@ def test_two_processes_learn_from_a_teacher_as_one(
     )
     objectives = {"scores": 1.0, "embeddings": 10.0, "tokens": 0.5, "grounded_tokens": 0.5}
     teacher = {"teacher": str(tmp_path / "teacher")}
-    _check_two_equal_one(configure, tmp_path, objectives=objectives, distillation=teacher)
+    variants = {name: VARIANTS[name] for name in ("ddp", "fsdp-passes")}
+    _check_two_equal_one(configure, tmp_path, variants, objectives=objectives, distillation=teacher)

@@ -120,7 +120,7 @@ def assert_same(found: Found, expected: Found) -> None:
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_tree_equals_separate(family: str, method: str) -> None:
     model = trainable(family, method)
-    assert isinstance(Objective(model, WEIGHTS)._run, Shared)
+    assert isinstance(Objective(model, WEIGHTS).run, Shared)
     batch = batch_of(model, FIXED)
     assert min(batch.counts) > 0
     assert_equal(model, batch)
@@ -208,8 +208,8 @@ def test_both_runs_of_gradcache_draw_the_same_dropout() -> None:
     losses: list[float] = []
 
     class Noted(Shared):
-        def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
-            outputs = super().__call__(parts)
+        def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+            outputs = super().forward(parts)
             losses.append(outputs.losses["generation"].item())
             return outputs
 

@@ -174,6 +174,8 @@ def refresh_problems(config: TrainConfig) -> Iterator[str]:
     objectives = all_objectives(config)
     if not config.data.hard_negatives and not objectives.gamma:
         yield "data.refresh: data.hard_negatives is 0, so that no negatives would be drawn"
+    if config.optimisation.parallel == "fsdp":
+        yield "data.refresh: no process has a whole model to mine with; set parallel to ddp"
     if objectives.scores or objectives.embeddings:
         yield (
             "data.refresh: the teacher embeds once what turns name, so that it has no scores of "

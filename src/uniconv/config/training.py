@@ -130,6 +130,9 @@ class Optimisation:
     trained weights over about 1,000 steps is, which varies less between steps."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bfloat16 autocast where the hardware computes in it, else float32."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: every process holds the whole model. fsdp: processes share its weights, gradients and
+    optimizer state (FSDP2), for models that don't fit on one GPU; slower."""
     gradient_checkpointing: bool = False
     """false: true saves memory and costs about a third more time."""
     gradient_cache: bool = False
@@ -225,6 +228,8 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
         yield f"output: {config.output} is a file; name a folder"
     if config.model.quantise != "none":
         yield from _quantisation_problems(config.model)
+        if config.optimisation.parallel == "fsdp":
+            yield "model.quantise: weights of 4 bits can't be split; set optimisation.parallel ddp"
     if not config.data.train:
         yield "data.train: expected at least one source"
     else:

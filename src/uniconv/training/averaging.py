@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+
+from uniconv.training.sharding import split
 
 _FILE = "average.safetensors"
 
@@ -31,14 +33,14 @@ class Average:
             for name, one in network.named_parameters()
             if one.requires_grad and decay is not None
         }
-        self._averages = {name: one.detach().clone() for name, one in self._trained.items()}
+        self.averages = {name: one.detach().clone() for name, one in self._trained.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Takes in the weights after step ``step``, from 0."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, weights in self._trained.items():
-            self._averages[name].lerp_(weights, 1 - decay)
+            self.averages[name].lerp_(weights, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -53,16 +55,17 @@ class Average:
     def _exchange(self) -> None:
         for name, weights in self._trained.items():
             own = weights.detach().clone()
-            weights.copy_(self._averages[name])
-            self._averages[name].copy_(own)
-
-    def save(self, folder: Path) -> None:
-        """Writes the averages, if any, into a checkpoint's folder."""
-        if self._averages:
-            save_file(self._averages, folder / _FILE)
+            weights.copy_(self.averages[name])
+            self.averages[name].copy_(own)
 
     def load(self, folder: Path) -> None:
         """Takes the averages of a checkpoint."""
-        saved: Mapping[str, torch.Tensor] = load_file(folder / _FILE) if self._averages else {}
-        for name, average in self._averages.items():
-            average.copy_(saved[name])
+        saved: Mapping[str, Tensor] = load_file(folder / _FILE) if self.averages else {}
+        for name, average in self.averages.items():
+            average.copy_(split(saved[name], average))
+
+
+def save_averages(averages: Mapping[str, Tensor], folder: Path) -> None:
+    """Writes averages, if any, into a checkpoint's folder."""
+    if averages:
+        save_file({name: one.contiguous() for name, one in averages.items()}, folder / _FILE)

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from uniconv.config import TrainConfig, located, plain
 from uniconv.errors import ConfigError
 from uniconv.files import atomic, atomic_folder, provenance, sha256, write_json
 from uniconv.model import UniConv
-from uniconv.training.averaging import Average
+from uniconv.training.averaging import save_averages
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -67,10 +68,10 @@ class Checkpoint:
                     "restore them or name another output folder"
                 )
 
-    def optimizer(self, device: torch.device) -> dict[str, Any]:
+    def optimizer(self) -> dict[str, Any]:
         """The optimizer's state, read without executing anything in the file."""
         path = self.folder / "optimizer.pt"
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
 
@@ -88,17 +89,22 @@ def save_checkpoint(
     output: Path,
     step: int,
     model: UniConv,
-    optimizer: Any,
+    optimizer: Mapping[str, Any],
     keep: int,
     about: Mapping[str, Any],
-    average: Average,
+    average: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
-    """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``."""
+    """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``.
+
+    ``optimizer`` is the optimizer's state and ``average`` the averaged weights; ``weights`` are
+    those of a model that is split over processes, as in :meth:`UniConv.save_pretrained`.
+    """
     target = output / "checkpoints" / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
-        model.save_pretrained(temporary / "model")
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        average.save(temporary)
+        model.save_pretrained(temporary / "model", weights=weights)
+        torch.save(optimizer, temporary / "optimizer.pt")
+        save_averages(average, temporary)
         write_json(temporary / "state.json", {"step": step, **about})
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old.folder)

@@ -58,6 +58,16 @@ class _Gather(torch.autograd.Function):
         return own, None
 
 
+def most(number: int) -> int:
+    """The largest of the numbers that the processes give."""
+    if processes() == 1:
+        return number
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    largest = torch.tensor(number, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
 def total(vector: Tensor) -> Tensor:
     """The sum of a vector over all processes; the vector itself is left alone."""
     if processes() > 1:

@@ -8,9 +8,9 @@ the batch.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from uniconv.model import UniConv
 from uniconv.states import States, padded
 from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
+from uniconv.training.distributed import most
 from uniconv.training.divergences import token_divergence
 from uniconv.training.losses import (
     IGNORED,
@@ -26,10 +27,10 @@ from uniconv.training.losses import (
     response_cross_entropy,
     response_log_likelihoods,
 )
+from uniconv.training.sharding import is_sharded
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What the LM makes of a batch, by part.
 
     ``embeddings`` are of queries and of documents, float32 [n, d], L2-normalised; ``losses`` are
@@ -42,11 +43,22 @@ class Outputs:
     scores: Mapping[str, Tensor]
 
 
-class Forward(Protocol):
-    """A way through the LM."""
+class Forward(nn.Module):
+    """A way through the LM: a module, so that FSDP gathers its weights when it is called."""
 
-    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+    def __init__(self, model: UniConv, forward_tokens: int) -> None:
+        super().__init__()
+        self.network: Any = model.network  # registers the parameters
+        self._model = model
+        self._budget = forward_tokens
+
+    @abstractmethod
+    def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         """The outputs of the parts; a part may be empty."""
+
+    def _rounds(self, passes: int) -> int:
+        """How many passes through the LM to make where ``passes`` are needed."""
+        return most(passes) if is_sharded(self.network) else passes
 
 
 def choose(model: UniConv, forward_tokens: int) -> Forward:
@@ -55,14 +67,10 @@ def choose(model: UniConv, forward_tokens: int) -> Forward:
     return way(model, forward_tokens)
 
 
-class Shared:
+class Shared(Forward):
     """One pass over the trees of all sequences of a batch."""
 
-    def __init__(self, model: UniConv, forward_tokens: int) -> None:
-        self._model = model
-        self._budget = forward_tokens
-
-    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+    def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         sequences: list[Tokens] = []
         for part in parts.values():
             if isinstance(part, Contrast):
@@ -71,7 +79,7 @@ class Shared:
                 pairs = zip(part.prompts, part.responses, strict=True)
                 sequences += [prompt + response[:-1] for prompt, response in pairs]
         sequences = sequences or [[self._model.template.marker]]
-        states = self._model.reader.read_all(sequences, self._budget)
+        states = self._model.reader.read_all(sequences, self._budget, self._rounds)
         rest = iter(states.paths)
         embeddings, losses, scores = {}, {}, {}
         for name, part in parts.items():
@@ -88,7 +96,7 @@ class Shared:
 
     def _embed(self, states: States, paths: Sequence[Tensor]) -> Tensor:
         if not paths:
-            return self._model.pool(states.hidden, states.paths[:1])[:0]
+            return self._model.pool(states.hidden, states.paths[:1])[:0].clone()
         return self._model.pool(states.hidden, paths)
 
     def _write(self, states: States, part: Writing, paths: Iterator[Tensor]) -> Tensor:
@@ -105,7 +113,7 @@ class Shared:
         head: nn.Module = self._model.lm.get_output_embeddings()
         if not part.prompts:
             logits: Tensor = head(states.hidden[:1])
-            return logits.sum(1).float()[:0]
+            return logits.sum(1).float()[:0].clone()
         tokens = head_log_likelihoods(head, *self._predictions(states, part, paths))
         of_each = torch.split(tokens, [len(response) for response in part.responses])
         return torch.stack([one.mean() for one in of_each])
@@ -120,14 +128,10 @@ class Shared:
         return states.hidden[predicting], targets.to(predicting.device)
 
 
-class Separate:
+class Separate(Forward):
     """A sequence of its own for every format of every turn, padded in batches."""
 
-    def __init__(self, model: UniConv, forward_tokens: int) -> None:
-        self._model = model
-        self._budget = forward_tokens
-
-    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+    def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         contrasts = {name: part for name, part in parts.items() if isinstance(part, Contrast)}
         writings = {name: part for name, part in parts.items() if isinstance(part, Writing)}
         scored = {name: writings.pop(name) for name, p in parts.items() if isinstance(p, Scoring)}
@@ -140,53 +144,57 @@ class Separate:
             {name: self._score(part) for name, part in scored.items()},
         )
 
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows that are read together; none where there is nothing, or only elsewhere, to read."""
+        groups = list(length_groups(lengths, self._budget))
+        return groups + [[]] * (max(1, self._rounds(len(groups))) - len(groups))
+
     def _embed(self, sequences: Sequence[Tokens]) -> Tensor:
         """L2-normalised embeddings, float32 [n, d]; a graph to the parameters even for n = 0."""
+        groups = self._groups([len(one) for one in sequences])
+        parts = [self._embed_group([sequences[row] for row in rows]) for rows in groups]
+        order = torch.tensor([row for rows in groups for row in rows], dtype=torch.long)
+        return torch.cat(parts)[order.argsort().to(parts[0].device)]
+
+    def _embed_group(self, sequences: Sequence[Tokens]) -> Tensor:
         if not sequences:
-            return self._embed([[self._model.template.marker]])[:0]
-        parts, order = [], []
-        for rows in length_groups([len(one) for one in sequences], self._budget):
-            ids, mask = padded([torch.tensor(sequences[row]) for row in rows])
-            device = self._model.device
-            # No attention mask: padding is on the right, where causal attention never looks.
-            base = self._model.lm.base_model
-            hidden = base(input_ids=ids.to(device), use_cache=False).last_hidden_state
-            nodes = torch.arange(mask.numel(), device=device).view_as(mask)
-            lengths = mask.sum(1).tolist()
-            paths = [row[:length] for row, length in zip(nodes, lengths, strict=True)]
-            parts.append(self._model.pool(hidden.flatten(0, 1), paths))
-            order += rows
-        return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
+            return self._embed_group([[self._model.template.marker]])[:0]
+        ids, mask = padded([torch.tensor(one) for one in sequences])
+        device = self._model.device
+        # No attention mask: padding is on the right, where causal attention never looks.
+        base = self._model.lm.base_model
+        hidden = base(input_ids=ids.to(device), use_cache=False).last_hidden_state
+        nodes = torch.arange(mask.numel(), device=device).view_as(mask)
+        lengths = mask.sum(1).tolist()
+        paths = [row[:length] for row, length in zip(nodes, lengths, strict=True)]
+        return self._model.pool(hidden.flatten(0, 1), paths)
 
     def _write(self, part: Writing) -> Tensor:
-        if not part.prompts:
-            marker = [self._model.template.marker]
-            return self._write(Writing([marker], [marker])) * 0
-        groups = []
+        losses = []
         for rows, (logits, targets) in self._logits(part):
-            if part.soft is None:
-                groups.append(response_cross_entropy(logits, targets))
+            if not rows:
+                losses.append(logits.float().sum() * 0)
+            elif part.soft is None:
+                losses.append(response_cross_entropy(logits, targets))
             else:
                 known, soft = logits[targets != IGNORED], part.soft.select(rows)
-                groups.append(token_divergence(nn.Identity(), known, soft))
-        return torch.stack(groups).sum()
+                losses.append(token_divergence(nn.Identity(), known, soft))
+        return torch.stack(losses).sum()
 
     def _score(self, part: Writing) -> Tensor:
-        if not part.prompts:
-            marker = [self._model.template.marker]
-            return self._score(Writing([marker], [marker]))[:0]
         parts, order = [], []
         for rows, logits in self._logits(part):
-            parts.append(response_log_likelihoods(*logits))
+            parts.append(response_log_likelihoods(*logits)[: len(rows)])
             order += rows
-        return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
+        return torch.cat(parts)[torch.tensor(order, dtype=torch.long).argsort().to(parts[0].device)]
 
     def _logits(self, part: Writing) -> Iterator[tuple[list[int], tuple[Tensor, Tensor]]]:
-        """Rows of similar length, with their logits and targets."""
+        """Rows of similar length, with their logits and targets; the marker's without rows."""
+        marker = [self._model.template.marker]
         lengths = [len(p) + len(r) for p, r in zip(part.prompts, part.responses, strict=True)]
-        for rows in length_groups(lengths, self._budget):
-            prompts = [part.prompts[row] for row in rows]
-            responses = [part.responses[row] for row in rows]
+        for rows in self._groups(lengths):
+            prompts = [part.prompts[row] for row in rows] or [marker]
+            responses = [part.responses[row] for row in rows] or [marker]
             yield rows, self._response_logits(prompts, responses)
 
     def _response_logits(

@@ -19,11 +19,12 @@ from torch import Tensor
 from uniconv.model import UniConv
 from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
 from uniconv.training.forwards import Forward, Outputs, choose
+from uniconv.training.sharding import is_sharded
 
 Parts = dict[str, Contrast | Writing]
 
 
-class Cached:
+class Cached(Forward):
     """Runs another way through the LM pass by pass, twice."""
 
     def __init__(
@@ -32,20 +33,22 @@ class Cached:
         forward_tokens: int,
         way: Callable[[UniConv, int], Forward] = choose,
     ) -> None:
-        self._model = model
-        self._budget = forward_tokens
-        self._run = way(model, forward_tokens)
+        super().__init__(model, forward_tokens)
+        self.run = way(model, forward_tokens)
 
-    def __call__(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+    def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         """As the other way's; every loss and embedding reaches the parameters by a second run."""
-        passes = list(self._passes(parts)) or [(dict(parts), {})]
+        passes = list(self._passes(parts))
+        missing = max(1, self._rounds(len(passes))) - len(passes)
+        passes += [_selected(parts, [])] * missing
         trained = [one for one in self._model.network.parameters() if one.requires_grad]
-        flat = _TwoRuns.apply(self._flat, [one for one, _ in passes], *trained)  # type: ignore[no-untyped-call]
+        sharded = is_sharded(self._model.network)
+        flat = _TwoRuns.apply(self._flat, [one for one, _ in passes], sharded, *trained)  # type: ignore[no-untyped-call]
         return self._together(parts, passes, iter(flat))
 
     def _flat(self, parts: Parts) -> tuple[Tensor, ...]:
         """The outputs of a pass in order of its parts: queries, documents; or scores; or a loss."""
-        outputs = self._run(parts)
+        outputs = self.run(parts)
         single = {**outputs.losses, **outputs.scores}
         return tuple(
             tensor
@@ -148,9 +151,11 @@ class _TwoRuns(torch.autograd.Function):
         ctx: Any,
         run: Callable[[Parts], tuple[Tensor, ...]],
         passes: Sequence[Parts],
+        sharded: bool,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        ctx.run, ctx.passes, ctx.parameters, ctx.random = run, passes, parameters, []
+        ctx.run, ctx.passes, ctx.sharded = run, passes, sharded
+        ctx.parameters, ctx.random = parameters, []
         ctx.kind = parameters[0].device.type
         ctx.autocast = torch.is_autocast_enabled(ctx.kind), torch.get_autocast_dtype(ctx.kind)
         outputs: list[Tensor] = []
@@ -172,12 +177,15 @@ class _TwoRuns(torch.autograd.Function):
                 torch.autocast(ctx.kind, dtype, enabled=enabled),
             ):
                 outputs = ctx.run(one)
+            if ctx.sharded:  # gradients go to gathered weights, which FSDP scatters from there
+                torch.autograd.backward(outputs, given)
+                continue
             found = torch.autograd.grad(outputs, ctx.parameters, given, allow_unused=True)
             for place, gradient in enumerate(found):
                 before = gradients[place]
                 if gradient is not None:
                     gradients[place] = gradient if before is None else before + gradient
-        return (None, None, *gradients)
+        return (None, None, None, *gradients)
 
 
 def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:

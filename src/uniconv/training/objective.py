@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +43,8 @@ class Objective(nn.Module):
         distiller: Distiller | None = None,
     ) -> None:
         super().__init__()
-        self.network: Any = model.network  # registers the parameters
         self._model = model
-        self._run = way(model, forward_tokens)
+        self.run = way(model, forward_tokens)
         self._bf16 = bf16
         self._distiller = distiller
         self.use(weights)
@@ -92,7 +90,8 @@ class Objective(nn.Module):
 
     def _read(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         with self.precision():
-            return self._run(parts)
+            outputs: Outputs = self.run(parts)
+        return outputs
 
     def _contrast(
         self, name: str, part: Contrast, queries: Tensor, documents: Tensor

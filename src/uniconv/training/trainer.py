@@ -14,10 +14,12 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from uniconv.config import (
     TrainConfig,
@@ -31,8 +33,6 @@ from uniconv.training.checkpoints import (
     Checkpoint,
     finished,
     open_run,
-    run_provenance,
-    save_checkpoint,
     write_snapshot,
 )
 from uniconv.training.collate import PARTS, Batch, Collator
@@ -52,6 +52,8 @@ from uniconv.training.optimisation import (
 )
 from uniconv.training.refreshing import Refresher
 from uniconv.training.reporting import MetricsLog, Reporter, Window
+from uniconv.training.saving import Saver
+from uniconv.training.sharding import layers, reshard, shard, split_like, whole
 from uniconv.training.stages import Course, RunStage
 from uniconv.training.teacher import open_teacher
 
@@ -89,6 +91,7 @@ class Trainer:
             not torch.accelerator.is_available()
         )  # Accelerate must be told to join processes there
         device = PartialState(cpu=cpu).device
+        self.sharded = settings.parallel == "fsdp" and PartialState().num_processes > 1
         bf16 = uses_bf16(settings, device)
         objectives = all_objectives(config)
         generates = all(stage.objectives.writes for stage in stage_settings(config))
@@ -130,14 +133,26 @@ class Trainer:
             way=Cached if settings.gradient_cache else choose,
             distiller=None if teacher is None else teacher.prepare(self.model, examples, dev),
         )
-        optimizer = torch.optim.AdamW(
+        self.wrapped: Any = self.objective
+        if self.sharded:
+            run = self.objective.run
+            unit = run.run if isinstance(run, Cached) else run
+            shard(unit, layers(self.model.lm), self._device)
+        else:
+            self.wrapped = self.accelerator.prepare(self.objective)
+        self.optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
         )
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
+        if checkpoint is not None:
+            self.optimizer.load_state_dict(
+                split_like(checkpoint.optimizer(), [*_parameters(self.optimizer)])
+            )
         self.average = Average(self.model.network, settings.ema)
         if checkpoint is not None:
-            self.optimizer.load_state_dict(checkpoint.optimizer(self.accelerator.device))
             self.average.load(checkpoint.folder)
+        self.saver = Saver(
+            config, self.accelerator, self.model, self.optimizer, self.average, self.about
+        )
         self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator, dev)
 
     def run(self) -> Path:
@@ -162,11 +177,12 @@ class Trainer:
                 if self.evaluation and self._due(self.config.reporting.evaluate_every):
                     with self.average.in_place():
                         measured = self.evaluation.run()
+                        reshard(self.objective)
                     self._report(reporter, metrics, "dev", measured)
                 if ended := self.course.ended(self.step):
                     self._keep(ended)
                 if stop or (self.step % self.config.checkpoints.every_steps == 0):
-                    self._save_checkpoint()
+                    self.saver.checkpoint(self.step)
                 if stop and self.step < self.steps:
                     reporter.say(
                         f"stopped after step {self.step}; the same command goes on from there"
@@ -203,14 +219,14 @@ class Trainer:
         self.wrapped.train()
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
-            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            synced = last or self.sharded  # split gradients are summed in every pass
+            with nullcontext() if synced else self.accelerator.no_sync(self.wrapped):
                 parts = self.wrapped(batch)
                 self.accelerator.backward(self.objective.combine(parts, scale))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-        norm = self.accelerator.clip_grad_norm_(
-            self.objective.parameters(), settings.max_gradient_norm
-        )
+        parameters = list(_parameters(self.optimizer))
+        norm = whole(clip_grad_norm_(parameters, settings.max_gradient_norm))
         measured = total(torch.stack([*sums.values()])).tolist()
         by_part = dict(zip(PARTS, counts, strict=True))
         for name, value in zip(sums, measured, strict=True):
@@ -263,36 +279,21 @@ class Trainer:
             about = {"step": self.step, "stage": stage.name, "epoch": round(epoch, 4)}
             metrics.write({**about, what: values})
 
-    def _save_checkpoint(self) -> None:
-        if self.accelerator.is_main_process:
-            keep = self.config.checkpoints.keep
-            save_checkpoint(
-                self.config.output,
-                self.step,
-                self.model,
-                self.optimizer,
-                keep,
-                self.about,
-                self.average,
-            )
-        self.accelerator.wait_for_everyone()
-
     def _keep(self, stage: RunStage) -> None:
         """Writes the model after a stage, where that is wanted."""
         if stage.settings.keep:
-            self._save_model(self.config.output / "stages" / stage.name)
+            self.saver.model(self.config.output / "stages" / stage.name, self.step)
 
     def _finish(self) -> Path:
-        self._save_model(self.config.output / "model")
+        self.saver.model(self.config.output / "model", self.step)
         return self.config.output / "model"
-
-    def _save_model(self, folder: Path) -> None:
-        if self.accelerator.is_main_process:
-            with self.average.in_place():
-                about = run_provenance(self.config, self.step, self.about)
-                self.model.save_pretrained(folder, merge=self.config.model.merge, training=about)
-        self.accelerator.wait_for_everyone()
 
     @property
     def _device(self) -> torch.device:
         return torch.device(self.accelerator.device)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """In the order of the optimizer's state."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
