@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from uniconv.config import ModelConfig, TrainConfig, all_objectives
+from uniconv.config import ModelConfig, TrainConfig, all_objectives, stage_settings
 from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits, Template
@@ -108,7 +108,8 @@ def check_length(model: UniConv, template: Template, config: TrainConfig, name: 
     if shown:
         empty = template.answer_suffix([Passage("", "")] * shown)
         longest = limits.conversation + shown * limits.passage + len(empty)
-        scored = weights.alpha and weights.cii == "likelihoods"
+        stages = [stage.used for stage in stage_settings(config)]
+        scored = any(one.alpha and one.cii == "likelihoods" for one in stages)
         longest += limits.response if weights.gamma or scored else 0
     if longest > model.max_positions:
         raise ConfigError(

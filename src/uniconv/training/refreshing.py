@@ -13,6 +13,7 @@ import json
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +105,8 @@ class Refresher:
                 rng = random.Random(f"{self._seed}/collection/{place}")
                 with atomic_folder(folder) as temporary:
                     PassageStore.write(temporary, self._passages(corpora, sources, rng))
-            _meet()
+            while not folder.exists():  # longer than a process may wait for others' messages
+                time.sleep(1)
             collections.append(_Collection(PassageStore(folder), sources))
         return collections
 
