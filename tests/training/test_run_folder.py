@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,7 @@ def test_a_window_averages_over_what_was_counted() -> None:
     window.add("unused", 0.0, 0)
     assert window.means() == {"loss": 3.0}
     assert window.total("loss") == 9.0
+    before = window.seconds
+    with window.paused():
+        time.sleep(0.5)
+    assert window.seconds - before < 0.5

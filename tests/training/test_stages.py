@@ -32,7 +32,7 @@ STAGES: list[dict[str, Any]] = [
     {
         "name": "cii",
         "steps": 2,
-        "objectives": {"alpha": 1, "retrieval": 0, "temperature": 0.5},
+        "objectives": {"alpha": 1, "retrieval": 0, "temperature": 0.5, "cii": "likelihoods"},
         "learning_rate": 0.001,
         "schedule": "constant",
         "warmup": 0,
@@ -211,10 +211,13 @@ def test_the_plan_prints_stages(configure: Configure) -> None:
         for line in written.getvalue().splitlines()
         if line.startswith("│")
     ]
+    joint = "retrieval 1, generation 1, gamma 0.5, temperature 0.1"
+    cii = "generation 1, alpha 1, gamma 0.5, temperature 0.5, cii by likelihoods"
+    rise = "retrieval 1, generation 1, alpha 0 to 1, gamma 0.5, temperature 0.1"
     assert rows[1:] == [
-        ["joint", "0", "10", "10", "3", "1", "1", "0", "0.5", "0.1", "0.01 cosine"],
-        ["cii", "0", "10", "10", "2", "0", "1", "1", "0.5", "0.5", "0.001 constant"],
-        ["rise", "0", "10", "10", "1", "1", "1", "0 to 1", "0.5", "0.1", "0.01 cosine"],
+        ["joint", "0", "10", "10", "3", joint, "0.01 cosine"],
+        ["cii", "0", "10", "10", "2", cii, "0.001 constant"],
+        ["rise", "0", "10", "10", "1", rise, "0.01 cosine"],
     ]
     assert "6 steps in one process" in written.getvalue()
 

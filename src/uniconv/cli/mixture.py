@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from uniconv.config.objectives import WEIGHTS
 from uniconv.training.collate import PARTS
 from uniconv.training.plan import Plan, SourcePlan, StagePlan
 
@@ -44,8 +45,10 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
 
 def _stages(stages: Sequence[StagePlan]) -> Table:
     table = Table("stage", "sources")
-    for name in ("turns", "an epoch", "steps", *_WEIGHTS, "learning rate"):
+    for name in ("turns", "an epoch", "steps"):
         table.add_column(name, justify="right")
+    table.add_column("objectives", ratio=1)
+    table.add_column("learning rate")
     for stage in stages:
         table.add_row(
             Text(stage.name),
@@ -53,17 +56,20 @@ def _stages(stages: Sequence[StagePlan]) -> Table:
             f"{stage.turns:,}",
             f"{stage.visits:,}",
             f"{stage.steps:,}",
-            *(_weight(getattr(stage.initial, n), getattr(stage.objectives, n)) for n in _WEIGHTS),
+            ", ".join(_objectives(stage)),
             f"{stage.learning_rate:g} {stage.schedule}",
         )
     return table
 
 
-_WEIGHTS = ("retrieval", "generation", "alpha", "gamma", "temperature")
-
-
-def _weight(first: float, last: float) -> str:
-    return f"{last:g}" if first == last else f"{first:g} to {last:g}"
+def _objectives(stage: StagePlan) -> Iterator[str]:
+    """Weights above 0, the temperature, and where they go."""
+    for name in (*WEIGHTS, "temperature"):
+        first, last = getattr(stage.initial, name), getattr(stage.objectives, name)
+        if first or last:
+            yield f"{name} {last:g}" if first == last else f"{name} {first:g} to {last:g}"
+    if stage.objectives.alpha and stage.objectives.cii != "embeddings":
+        yield f"cii by {stage.objectives.cii}"
 
 
 def _serves(source: SourcePlan, part: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,6 +62,13 @@ class Window:
     def means(self) -> dict[str, float]:
         """The mean of everything that was added; without what had no things."""
         return {name: self._sums[name] / count for name, count in self._counts.items() if count}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not training's."""
+        stopped = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - stopped
 
     @property
     def seconds(self) -> float:

@@ -167,7 +167,8 @@ class Trainer:
             window = Window()
             while self.step < self.steps:
                 reporter.enter(self.course.at(self.step).name)
-                self._refresh(reporter)
+                with window.paused():
+                    self._refresh(reporter)
                 stop = self._train_step(window, signals)
                 self.step += 1
                 reporter.step()
