@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--turns", type=int, default=2500)
     parser.add_argument("--negatives", type=int, default=2)
-    parser.add_argument("--others", type=int, default=1500)
+    parser.add_argument("--others", type=int, default=500)
     args = parser.parse_args()
     rng = random.Random(0)
     talks = [

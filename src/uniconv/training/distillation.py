@@ -47,19 +47,17 @@ class TokenTeacher:
 
     @torch.no_grad()
     def targets(self, part: Writing, temperature: float) -> SoftTargets:
-        """The teacher's distributions over the part's responses."""
-        pairs = list(zip(part.prompts, part.responses, strict=True))
-        predicting: list[Tensor] = []
-        if pairs:
-            # A response's last token is predicted but never read.
-            read = [prompt + response[:-1] for prompt, response in pairs]
-            states = self._model.reader.read_all(read, self._budget)
-            predicting = [
-                states.hidden[path[len(prompt) - 1 :]]
-                for path, (prompt, _) in zip(states.paths, pairs, strict=True)
-            ]
+        """The teacher's distributions over the part's responses; memory holds one pass."""
+        pairs = zip(part.prompts, part.responses, strict=True)
+        # A response's last token is predicted but never read.
+        sequences = [prompt + response[:-1] for prompt, response in pairs]
+        predicting: dict[int, Tensor] = {}
+        for states in self._model.reader.read(sequences, self._budget):
+            for row, path in zip(states.rows, states.paths, strict=True):
+                predicting[row] = states.hidden[path[len(part.prompts[row]) - 1 :]]
         head = self._model.lm.get_output_embeddings()
-        return SoftTargets(predicting, head, self._columns, temperature)
+        ordered = [predicting[row] for row in range(len(sequences))]
+        return SoftTargets(ordered, head, self._columns, temperature)
 
 
 class Distiller:
