@@ -111,4 +111,7 @@ def draw(table: Table, front: list[str], out: Path) -> list[Path]:
             axes.errorbar(values, means, reach, capsize=2, **series(number))
             axes.set_xlabel("alpha")
             axes.set_ylabel(f"{measure}, mean over turns")
+            if number == 0:
+                axes.set_title("Both measures by alpha")
+                note(axes, "bars: 95 % intervals over seeds")
     return [*files, *more]

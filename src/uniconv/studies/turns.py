@@ -45,6 +45,7 @@ def cost(settings: dict[str, Any]) -> dict[str, Any]:
     second = settings["generator"]
     generator = retriever if second is None else UniConv.from_pretrained(second)
     loaded = time.perf_counter() - started
+    index.check_model(retriever)
     asked = list(islice(_contexts(Path(settings["conversations"])), settings["turns"]))
     about = (index, settings["read"], settings["max_new_tokens"])
     # Not timed: weights are read from the disk when they are first used.
