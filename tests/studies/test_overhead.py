@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from rich.console import Console
@@ -16,7 +16,7 @@ from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
 from uniconv.studies.overhead import overhead, ratios_of
-from uniconv.studies.turns import answer
+from uniconv.studies.turns import answer, main
 from uniconv.types import Conversation, Turn
 
 QUIET = Console(quiet=True)
@@ -45,31 +45,31 @@ def test_a_second_model_reads_the_conversation_again(world: Path, indexed: Path)
     assert 0 < unified["first_token_seconds"] <= unified["seconds"]
 
 
-def a_round(load: float, memory: int, seconds: Mapping[str, float]) -> dict[str, object]:
-    turns = {
+def load(seconds: float, memory: int) -> dict[str, float]:
+    return {"load_seconds": seconds, "weight_bytes": 10, "resident_bytes": memory}
+
+
+def answered(**seconds: float) -> dict[str, dict[str, float]]:
+    return {
         turn: {"first_token_seconds": one, "seconds": 2 * one, "tokens_read": 10.0}
         for turn, one in seconds.items()
     }
-    return {"load_seconds": load, "resident_bytes": memory, "turns": turns}
 
 
-def test_ratios_are_of_medians_over_rounds() -> None:
+def test_ratios_are_of_what_was_measured_together() -> None:
     ratios = ratios_of(
         {
-            "unified": [
-                a_round(1.0, 100, {"a_1": 1.0, "b_1": 2.0}),
-                a_round(2.0, 100, {"a_1": 1.0, "b_1": 2.0}),
-                a_round(1.0, 100, {"a_1": 9.0, "b_1": 2.0}),
-            ],
-            "separate": [
-                a_round(2.0, 200, {"a_1": 2.0, "b_1": 8.0}),
-                a_round(2.0, 210, {"a_1": 2.0, "b_1": 8.0}),
-                a_round(3.0, 220, {"a_1": 2.0, "b_1": 8.0}),
-            ],
-        }
+            "unified": [load(1.0, 100), load(2.0, 100), load(1.0, 100)],
+            "separate": [load(2.0, 200), load(2.0, 210), load(3.0, 220)],
+        },
+        [
+            {"unified": answered(a_1=1.0, b_1=2.0), "separate": answered(a_1=2.0, b_1=8.0)},
+            {"unified": answered(a_1=9.0, b_1=2.0), "separate": answered(a_1=18.0, b_1=8.0)},
+            {"unified": answered(a_1=1.0, b_1=2.0), "separate": answered(a_1=99.0, b_1=8.0)},
+        ],
     )
-    assert ratios["first_token_seconds"].ratio == 3.0  # of 2 and 4: the odd round does not count
-    assert (ratios["first_token_seconds"].low, ratios["first_token_seconds"].high) == (2.0, 4.0)
+    first = ratios["first_token_seconds"]
+    assert (first.ratio, first.low, first.high) == (3.0, 2.0, 4.0)  # of 2 and 4: 99 does not count
     assert (ratios["load_seconds"].low, ratios["load_seconds"].ratio) == (1.0, 2.0)
     assert ratios["resident_bytes"].ratio == 2.1
     assert ratios["tokens_read"].ratio == 1.0
@@ -79,8 +79,12 @@ def test_the_study_measures_both_sides(
     world: Path, indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"model": str(world / "model"), "index": indexed}
-    source = Path(__file__).parents[2] / "src"
-    monkeypatch.setenv("PYTHONPATH", str(source))
+
+    def in_this_process(command: list[str], **_: object) -> CompletedProcess[str]:
+        main(Path(command[-2]), Path(command[-1]))
+        return CompletedProcess(command, 0)
+
+    monkeypatch.setattr("subprocess.run", in_this_process)
     study = OverheadConfig(
         tmp_path / "out",
         conversations=world / "dev.jsonl",
@@ -91,6 +95,7 @@ def test_the_study_measures_both_sides(
     )
     result = overhead(study, QUIET)
     assert 1.1 < result["ratios"]["tokens_read"]["ratio"] < 2
+    assert result["ratios"]["weight_bytes"]["ratio"] == 2
     assert result["ratios"]["resident_bytes"]["unified"] > 0
     report = (tmp_path / "out/report.md").read_text()
     assert "3 turns" in report
@@ -103,12 +108,19 @@ def test_the_study_measures_both_sides(
     assert again["ratios"]["load_seconds"]["separate"] == 1e9
 
 
-def test_other_settings_are_refused_and_failures_told(
-    world: Path, indexed: Path, tmp_path: Path
-) -> None:
+def test_other_settings_are_refused(world: Path, indexed: Path, tmp_path: Path) -> None:
     study = OverheadConfig(tmp_path, "nowhere", indexed, world / "dev.jsonl", rounds=1)
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(UniConvError, match="holds rounds with other settings"):
+        overhead(study, QUIET)
+
+
+def test_a_process_that_fails_is_told(
+    world: Path, indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
+    study = OverheadConfig(tmp_path, "nowhere", indexed, world / "dev.jsonl", rounds=1)
+    with pytest.raises(UniConvError, match=r"the process that measures it failed: .*nowhere"):
         overhead(study, QUIET)
 
 

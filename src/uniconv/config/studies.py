@@ -134,14 +134,16 @@ class OverheadConfig:
     conversations: Path
     """Conversations (JSONL); every turn is asked."""
     retriever: str | None = None
-    """none: the model that retrieves for the pair, which made the index; none means ``model``, so
-    that only the number of models differs."""
+    """none: the model that retrieves for the pair; none means ``model``, so that only the number of
+    models differs."""
+    retriever_index: Path | None = None
+    """none: the index that ``retriever`` made; none means ``index``."""
     generator: str | None = None
     """none: the model that answers for the pair; none means ``model``."""
     turns: int = number(40, least=1)
     """40: the most turns, the first ones."""
     rounds: int = number(3, least=1)
-    """3: how often each side is started, in turns; a turn's figures are medians over rounds."""
+    """3: how often everything is measured; a turn's ratios are medians over rounds."""
     read: int = number(3, least=1)
     """3: passages that are read for an answer."""
     max_new_tokens: int = number(32, least=1)

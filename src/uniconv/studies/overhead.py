@@ -2,16 +2,14 @@
 
     uniconv study overhead config.yaml
 
-Both sides answer the same turns from the same questions on: time to load, memory, time to the first
-token and to the whole answer, tokens read. Each side of each round runs in a process of its own,
-sides taking turns in going first, so that whatever else the machine does falls on both. Figures
-are ratios of the pair to the unified model.
+Loading and memory are measured in a process for each side and round. Turns are answered in one
+process a round that holds both sides, which take turns in going first, so that whatever else the
+machine does falls on both. Figures are ratios of the pair to the unified model.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,8 +32,13 @@ from uniconv.pretrained import resolve
 from uniconv.retrieval.index import current_version
 from uniconv.studies.reports import figure_links, write_report
 
+Measured = dict[str, Any]
 SIDES = ("unified", "separate")
-LOADING = {"load_seconds": "time to load, s", "resident_bytes": "memory, MB"}
+LOADING = {
+    "load_seconds": "time to load, s",
+    "weight_bytes": "weights, MB",
+    "resident_bytes": "memory of the process, MB",
+}
 ANSWERING = {
     "tokens_read": "tokens read",
     "first_token_seconds": "time to the first token, s",
@@ -68,13 +71,15 @@ def overhead(study: OverheadConfig, console: Console | None = None) -> dict[str,
     console = console or Console()
     settings = _settings(study)
     _check_same(study, settings)
-    rounds: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    loads: dict[str, list[Measured]] = {side: [] for side in SIDES}
+    turns: list[Measured] = []
     for number in range(study.rounds):
-        for side in SIDES if number % 2 == 0 else reversed(SIDES):
-            folder = study.output / f"round-{number}"
-            with console.status(f"Round {number + 1} of {study.rounds}: {side}"):
-                rounds[side].append(_cost(settings[side], folder / side))
-    ratios = ratios_of(rounds)
+        folder = study.output / f"round-{number}"
+        with console.status(f"Round {number + 1} of {study.rounds}"):
+            for side in SIDES if number % 2 == 0 else reversed(SIDES):
+                loads[side].append(_measured(settings[side], folder / side))
+            turns.append(_measured({**settings["turns"], "round": number}, folder / "turns"))
+    ratios = ratios_of(loads, turns)
     files = draw(ratios, study.output / "figures") if can_draw() else []
     result = {
         "config": unstructure(study),
@@ -84,31 +89,43 @@ def overhead(study: OverheadConfig, console: Console | None = None) -> dict[str,
             for name, one in ratios.items()
         },
     }
-    return write_report(study.output, _sections(study, rounds, ratios, files), result, console)
+    return write_report(study.output, _sections(study, turns, ratios, files), result, console)
 
 
 def _settings(study: OverheadConfig) -> dict[str, dict[str, Any]]:
-    """What the processes of each side are told."""
-    common = {
-        "index": str(study.index),
+    """What the processes are told: those that load a side, and those that answer turns."""
+    asked = {
         "conversations": str(study.conversations),
-        "turns": study.turns,
         "read": study.read,
         "max_new_tokens": study.max_new_tokens,
     }
     model = str(resolve(study.model))
     pair = [str(resolve(one)) if one else model for one in (study.retriever, study.generator)]
+    index, pair_index = str(study.index), str(study.retriever_index or study.index)
     return {
-        "unified": {"retriever": model, "generator": None, **common},
-        "separate": {"retriever": pair[0], "generator": pair[1], **common},
+        "unified": {"retriever": model, "generator": None, "index": index, **asked},
+        "separate": {"retriever": pair[0], "generator": pair[1], "index": pair_index, **asked},
+        "turns": {
+            "unified": model,
+            "retriever": pair[0],
+            "generator": pair[1],
+            "index": index,
+            "pair_index": pair_index,
+            "turns": study.turns,
+            **asked,
+        },
     }
 
 
 def _check_same(study: OverheadConfig, settings: Mapping[str, Any]) -> None:
     """Keeps what rounds depend on in ``settings.json``, or compares with what is there."""
     inputs = checksums(conversations=study.conversations)
-    index = current_version(study.index)
-    about = {**settings, "inputs": inputs["conversations"]["sha256"], "index version": index}
+    indexes = [study.index, study.retriever_index or study.index]
+    about = {
+        **settings,
+        "inputs": inputs["conversations"]["sha256"],
+        "index versions": [current_version(one) for one in indexes],
+    }
     path = study.output / "settings.json"
     if not path.exists():
         write_json(path, about)
@@ -119,44 +136,47 @@ def _check_same(study: OverheadConfig, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _cost(settings: Mapping[str, Any], name: Path) -> dict[str, Any]:
-    """What a process of one side measured, now or before the study was stopped."""
+def _measured(settings: Mapping[str, Any], name: Path) -> Measured:
+    """What a process measured, now or before the study was stopped."""
     told, out = name.with_suffix(".settings.json"), name.with_suffix(".json")
     if not out.exists():
         write_json(told, settings)
         command = [sys.executable, "-m", "uniconv.studies.turns", str(told), str(out)]
-        done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise UniConvError(f"{told}: the process that answers turns failed: {lines[-1]}")
-    measured: dict[str, Any] = json.loads(out.read_text("utf-8"))
+            raise UniConvError(f"{told}: the process that measures it failed: {lines[-1]}")
+    measured: Measured = json.loads(out.read_text("utf-8"))
     return measured
 
 
-def ratios_of(rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Ratio]:
-    """Ratios by measure, from what each round of each side measured."""
-    ratios = {name: _of_rounds(name, rounds) for name in LOADING}
-    return ratios | {name: _of_turns(name, rounds) for name in ANSWERING}
+def ratios_of(
+    loads: Mapping[str, Sequence[Measured]], turns: Sequence[Measured]
+) -> dict[str, Ratio]:
+    """Ratios by measure, from what was measured in each round: ``loads`` by side, and ``turns``."""
+    ratios = {name: _of_rounds(name, loads) for name in LOADING}
+    return ratios | {name: _of_turns(name, turns) for name in ANSWERING}
 
 
-def _of_rounds(name: str, rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> Ratio:
-    unified, separate = ([float(one[name]) for one in rounds[side]] for side in SIDES)
+def _of_rounds(name: str, loads: Mapping[str, Sequence[Measured]]) -> Ratio:
+    unified, separate = ([float(one[name]) for one in loads[side]] for side in SIDES)
     each = [b / a for a, b in zip(unified, separate, strict=True)]
     return Ratio(median(unified), median(separate), median(each), min(each), max(each))
 
 
-def _of_turns(name: str, rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> Ratio:
-    """The mean over turns of a turn's ratio, whose parts are medians over rounds."""
-    turns = list(rounds[SIDES[0]][0]["turns"])
-    unified, separate = (
-        np.array([median(one["turns"][turn][name] for one in rounds[side]) for turn in turns])
+def _of_turns(name: str, rounds: Sequence[Measured]) -> Ratio:
+    """The mean over turns of a turn's ratio, the median over rounds: sides of a round are measured
+    one right after the other, so what disturbs one disturbs the other."""
+    turns = list(rounds[0][SIDES[0]])
+    values = {
+        side: np.array([[one[side][turn][name] for one in rounds] for turn in turns])
         for side in SIDES
-    )
-    each = separate / unified
+    }
+    each = np.median(values["separate"] / values["unified"], axis=1)
     low, high = bootstrap_interval(each[:, None], conversations_of(turns))
     return Ratio(
-        float(np.median(unified)),
-        float(np.median(separate)),
+        float(np.median(values["unified"])),
+        float(np.median(values["separate"])),
         float(each.mean()),
         float(low[0]),
         float(high[0]),
@@ -165,20 +185,19 @@ def _of_turns(name: str, rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> R
 
 def _sections(
     study: OverheadConfig,
-    rounds: Mapping[str, Sequence[Mapping[str, Any]]],
+    rounds: Sequence[Measured],
     ratios: Mapping[str, Ratio],
     files: Sequence[Path],
 ) -> list[str]:
-    turns = rounds["unified"][0]["turns"]
+    turns = rounds[0]["unified"]
     same = all(
-        one["turns"][turn]["tokens_written"] == turns[turn]["tokens_written"]
-        for side in SIDES
-        for one in rounds[side]
+        one["unified"][turn]["tokens_written"] == one["separate"][turn]["tokens_written"]
+        for one in rounds
         for turn in turns
     )
     rows = []
     for name, one in ratios.items():
-        scale, digits = (1e-6, 1) if name == "resident_bytes" else (1.0, 3)
+        scale, digits = (1e-6, 1) if name.endswith("bytes") else (1.0, 3)
         digits = 0 if name == "tokens_read" else digits
         medians = [f"{value * scale:,.{digits}f}" for value in (one.unified, one.separate)]
         ratio = f"{one.ratio:.2f} ({one.low:.2f} to {one.high:.2f})"
@@ -192,12 +211,13 @@ def _sections(
         f"Unified: `{study.model}`. Separate: {pair}. {len(turns)} turns of "
         f"`{study.conversations}`, {study.read} passages of `{study.index}` read, at most "
         f"{study.max_new_tokens} tokens written; both sides wrote {written}. "
-        f"{study.rounds} rounds, each side in a process of its own.",
+        f"{study.rounds} rounds.",
         markdown_table(["", "unified", "separate", "separate / unified"], rows),
-        "Medians; a turn's times are medians over rounds first. Ratios of loading and memory: "
-        "median and range over rounds. Other ratios: mean over turns and 95 % bootstrap interval "
-        "over conversations. Memory is what loading and one answer added to the process (and to "
-        "the GPU). Every turn is read from its first question on; nothing is kept between turns.",
+        "Columns: medians. Ratios of loading and memory: median and range over rounds. Other "
+        "ratios: mean over turns of a turn's median over rounds, and 95 % bootstrap interval over "
+        "conversations. Memory of the process is what loading and one answer added to it (and to "
+        "the GPU's memory), libraries' code and pages of the index included. Every turn is read "
+        "from its first question on; nothing is kept between turns.",
         figure_links(files),
     ]
 
