@@ -59,7 +59,7 @@ def configure(world: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "objectives": {"gamma": 0.5, "temperature": 0.1},
             "optimisation": {"batch_size": 2, "steps": 4, "learning_rate": 0.01},
             "checkpoints": {"every_steps": 2},
-            "reporting": {"log_every": 1},
+            "reporting": {"log_every": 1, "diagnose_every": 0},
         }
         for name, section in sections.items():
             value[name] = {**value.get(name, {}), **section}

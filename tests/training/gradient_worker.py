@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -15,9 +16,10 @@ from uniconv.training.trainer import Trainer
 
 
 def gradients(config: Path) -> dict[str, torch.Tensor]:
-    """Gradients by parameter, and ``loss.*`` as they are reported, of the first step."""
+    """Gradients by parameter, ``loss.*`` and ``diagnosis.*`` as reported, of the first step."""
     trainer = Trainer(load_config(config))
-    found: dict[str, torch.Tensor] = {}
+    diagnosis = trainer.diagnosis.run(0, nullcontext())
+    found = {f"diagnosis.{name}": torch.tensor(value) for name, value in diagnosis.items()}
 
     def keep() -> None:
         for name, parameter in trainer.model.network.named_parameters():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,13 @@ def _check_two_equal_one(
     def write(name: str, batch_size: int, variant: dict[str, Any]) -> Path:
         optimisation = {"batch_size": batch_size, "accumulation": 2, **variant}
         config = configure(name, optimisation=optimisation, **sections)
+        config = replace(config, data=replace(config.data, dev=config.data.train))
         config = config_from({**plain(config), "stages": stages})
         return _write(config, folder / f"{name}.yaml")
 
     expected = gradients(write("one", 4, {}))
+    assert {"loss.retrieval_uniformity", "diagnosis.held_out_perplexity"} <= expected.keys()
+    assert any(name.startswith("diagnosis.cosine") for name in expected)
     configs = [write(name, 2, variant) for name, variant in variants.items()]
     for of_process in _gradients_of_two(configs, folder):
         assert of_process.keys() == variants.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -19,7 +18,7 @@ from uniconv.errors import ConfigError
 from uniconv.training.checkpoints import checkpoints, save_checkpoint
 from uniconv.training.network import parameter_groups, unfreeze
 from uniconv.training.optimisation import StopSignals, learning_rate, leave, uses_bf16
-from uniconv.training.reporting import MetricsLog, Window
+from uniconv.training.reporting import Window
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -110,18 +109,6 @@ def test_the_newest_whole_checkpoints_are_kept(tmp_path: Path) -> None:
     assert found[-1].state() == {"step": 3, "processes": 1}
     assert found[-1].optimizer()["param_groups"][0]["lr"] == 0.1
     assert not killed.exists()
-
-
-def test_a_log_forgets_what_lies_after_the_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    log = MetricsLog(path, 0)
-    for step in (1, 2, 3):
-        log.write({"step": step, "train": {"loss": float("inf") if step == 1 else 1.5}})
-    with path.open("a", encoding="utf-8") as file:
-        file.write('{"step": 2, "tr')  # cut short by a crash
-    MetricsLog(path, 2).write({"step": 3, "train": {"loss": 2.0}})
-    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert [(r["step"], r["train"]["loss"]) for r in records] == [(1, None), (2, 1.5), (3, 2.0)]
 
 
 def test_a_window_averages_over_what_was_counted() -> None:

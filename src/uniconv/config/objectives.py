@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from uniconv.config.ranges import number
 
@@ -74,6 +74,22 @@ class Objectives:
     def weights(self) -> tuple[float, float, float, float]:
         """Of retrieval, generation, context identification and grounded generation."""
         return self.retrieval, self.generation, self.alpha, self.gamma
+
+    def only(self, part: str) -> Objectives:
+        """One part of the objective alone, with what a teacher says of it.
+
+        ``part`` is retrieval, generation, cii or grounded.
+        """
+        weights = {
+            "retrieval": ("retrieval", "scores", "embeddings"),
+            "generation": ("generation", "tokens"),
+            "cii": ("alpha",),
+            "grounded": ("gamma", "grounded_tokens"),
+        }
+        others: dict[str, Any] = {
+            name: 0.0 for one, names in weights.items() if one != part for name in names
+        }
+        return replace(self, **others)
 
     @property
     def writes(self) -> bool:

@@ -166,6 +166,15 @@ class Reporting:
     """10: steps between lines of metrics.jsonl."""
     evaluate_every: int = number(500, least=1)
     """500: steps between evaluations on data.dev; there is one at the end as well."""
+    diagnose_every: int = number(200, least=0)
+    """200: steps between diagnoses (gradients of the objectives compared, held-out responses with
+    and without their passages), which keeps them under 3 % of the time. 0: none, nor warnings of
+    what they would show."""
+    loggers: tuple[Literal["terminal", "jsonl", "tensorboard", "trackio", "wandb"], ...] = (
+        "terminal",
+        "jsonl",
+    )
+    """terminal, jsonl: where measurements go. The others need the extra of their name."""
     evaluate_turns: int | None = number(None, least=1)
     """none: the most turns of data.dev that are used; none means all."""
 
@@ -230,6 +239,9 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
         yield from _quantisation_problems(config.model)
         if config.optimisation.parallel == "fsdp":
             yield "model.quantise: weights of 4 bits can't be split; set optimisation.parallel ddp"
+    for name in config.reporting.loggers:
+        if name not in ("terminal", "jsonl") and find_spec(name) is None:
+            yield f"reporting.loggers: {name} needs its extra (pip install 'uniconv[{name}]')"
     if not config.data.train:
         yield "data.train: expected at least one source"
     else:

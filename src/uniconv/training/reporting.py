@@ -1,49 +1,18 @@
-"""What a run tells while it goes: a progress line for people, metrics.jsonl for programs."""
+"""What a run tells people while it goes, and the means of what is measured in between."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uniconv.files import atomic
-
-
-class MetricsLog:
-    """A JSONL file of records with a ``step``; none survives that lies after ``step``."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
-        lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
-        with atomic(path) as temporary:
-            temporary.write_text("".join(line for line in lines if _until(line, step)), "utf-8")
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Adds a record; numbers that are not finite become null."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record), ensure_ascii=False) + "\n")
-
-
-def _until(line: str, step: int) -> bool:
-    """A line cut short by a crash belongs to no step."""
-    try:
-        return line.endswith("\n") and int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from uniconv.training.failures import Failure
+from uniconv.training.stages import Moment
 
 
 class Window:
@@ -116,13 +85,20 @@ class Reporter:
         """One more step is done."""
         self._progress.advance(self._task)
 
-    def show(self, step: int, what: str, values: Mapping[str, float]) -> None:
-        """Shows measurements of a step."""
+    def measured(self, moment: Moment, what: str, values: Mapping[str, float]) -> None:
+        """Shows measurements: those of training in the bar, if there is one."""
         state = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self._progress.disable or what != "train":
-            self.say(f"step {step}/{self._steps} {what}: {state}")
+            self.say(f"step {moment.step}/{self._steps} {what}: {state}")
         else:
             self._progress.update(self._task, state=state)
+
+    def warned(self, moment: Moment, failure: Failure) -> None:
+        """A warning that stays."""
+        self.say(f"step {moment.step}/{self._steps} WARNING, {failure.name}: {failure.text}")
+
+    def close(self) -> None:
+        """Nothing is kept back."""
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -37,8 +37,8 @@ class Saver:
         self._average = average
         self._about = about
 
-    def checkpoint(self, step: int) -> None:
-        """Writes a checkpoint after ``step`` steps."""
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        """Writes a checkpoint after ``step`` steps, with ``state`` beside the step."""
         weights = self._weights()
         optimizer = whole(self._optimizer.state_dict())
         average = whole(self._average.averages)
@@ -49,7 +49,7 @@ class Saver:
                 self._model,
                 optimizer,
                 self._config.checkpoints.keep,
-                self._about,
+                {**self._about, **state},
                 average,
                 weights,
             )

@@ -65,6 +65,15 @@ class RunStage:
         return turns / self.stream.epoch_length
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a run is: after so many of its steps, and so many epochs of this stage."""
+
+    step: int
+    stage: str
+    epoch: float
+
+
 class Course:
     """All stages of a run, one after another."""
 
@@ -72,6 +81,7 @@ class Course:
         """Raises ConfigError where no turn of a stage's sources serves it."""
         self.stages: list[RunStage] = []
         self.steps = 0
+        self._processes = processes
         for number, settings in enumerate(stage_settings(config)):
             positions = _positions(examples, settings)
             if not any(positions):
@@ -91,9 +101,20 @@ class Course:
             self.stages.append(RunStage(settings, stream, turns, self.steps, steps))
             self.steps += steps
 
+    @property
+    def warmup(self) -> int:
+        """The steps in which the learning rate rises for the first time."""
+        first = self.stages[0]
+        return round(first.settings.optimisation.warmup * first.steps)
+
     def at(self, step: int) -> RunStage:
         """The stage of a step, from 0; of the step after the last one the last stage."""
         return next((stage for stage in self.stages if step < stage.end), self.stages[-1])
+
+    def moment(self, step: int) -> Moment:
+        """Where the run is after so many steps."""
+        stage = self.at(max(step - 1, 0))
+        return Moment(step, stage.name, round(stage.epoch(step, self._processes), 4))
 
     def ended(self, step: int) -> RunStage | None:
         """The stage that is done after so many steps and not before."""

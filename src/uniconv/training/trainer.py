@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from uniconv.config import (
-    TrainConfig,
-    all_objectives,
-    check_config,
-    stage_settings,
-)
+from uniconv.config import TrainConfig, all_objectives, check_config, stage_settings
 from uniconv.errors import UniConvError
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import (
@@ -36,22 +31,20 @@ from uniconv.training.checkpoints import (
     write_snapshot,
 )
 from uniconv.training.collate import PARTS, Batch, Collator
+from uniconv.training.diagnosis import Diagnosis
 from uniconv.training.distributed import total
 from uniconv.training.evaluation import Evaluation, dev_examples
 from uniconv.training.examples import POOL, read_examples
+from uniconv.training.failures import Watch
 from uniconv.training.forwards import choose
 from uniconv.training.gradcache import Cached
+from uniconv.training.heldout import HeldOut
+from uniconv.training.loggers import Loggers
 from uniconv.training.network import load_trainable, parameter_groups
 from uniconv.training.objective import Objective
-from uniconv.training.optimisation import (
-    STOPPING,
-    StopSignals,
-    leave,
-    seed_step,
-    uses_bf16,
-)
+from uniconv.training.optimisation import STOPPING, StopSignals, leave, seed_step, uses_bf16
 from uniconv.training.refreshing import Refresher
-from uniconv.training.reporting import MetricsLog, Reporter, Window
+from uniconv.training.reporting import Reporter, Window
 from uniconv.training.saving import Saver
 from uniconv.training.sharding import layers, reshard, shard, split_like, whole
 from uniconv.training.stages import Course, RunStage
@@ -115,9 +108,11 @@ class Trainer:
         self.steps = self.course.steps
         self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
         self.step = 0
+        self.watch = Watch(self.course.warmup)
         if checkpoint is not None:
             checkpoint.check(self.about)
             self.step = checkpoint.step
+            self.watch.load(checkpoint.state())
         source = None if checkpoint is None else checkpoint.model
         self.model = load_trainable(config, device, bf16, source)
         self.collators = {
@@ -154,16 +149,25 @@ class Trainer:
             config, self.accelerator, self.model, self.optimizer, self.average, self.about
         )
         self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator, dev)
+        held_out = HeldOut(self.model, self.objective, dev, settings.seed)
+        self.diagnosis = Diagnosis(config, self.objective, held_out, self.course, self.collators)
 
     def run(self) -> Path:
         """Trains to the end and writes the model."""
-        main = self.accelerator.is_main_process
-        metrics = MetricsLog(self.config.output / "metrics.jsonl", self.step) if main else None
+        main, reporting = self.accelerator.is_main_process, self.config.reporting
         if main:
             write_snapshot(self.config)
-        with Reporter(self.steps, self.step, main) as reporter, StopSignals() as signals:
+        with (
+            Reporter(self.steps, self.step, main and "terminal" in reporting.loggers) as reporter,
+            closing(Loggers(self.config, reporter, self.step, main)) as loggers,
+            StopSignals() as signals,
+        ):
             if self.step:
                 reporter.say(f"going on from step {self.step}")
+            for sentence in self.diagnosis.off:
+                reporter.say(sentence)
+            if not self.step:
+                self._diagnose(loggers)
             window = Window()
             while self.step < self.steps:
                 reporter.enter(self.course.at(self.step).name)
@@ -172,18 +176,17 @@ class Trainer:
                 stop = self._train_step(window, signals)
                 self.step += 1
                 reporter.step()
-                if self._due(self.config.reporting.log_every):
-                    self._report(reporter, metrics, "train", self._measured(window))
+                if self._due(reporting.log_every):
+                    self._report(loggers, "train", self._measured(window))
                     window = Window()
-                if self.evaluation and self._due(self.config.reporting.evaluate_every):
-                    with self.average.in_place():
-                        measured = self.evaluation.run()
-                        reshard(self.objective)
-                    self._report(reporter, metrics, "dev", measured)
+                with window.paused():
+                    if self.evaluation and self._due(reporting.evaluate_every):
+                        self._evaluate(loggers)
+                    self._diagnose(loggers)
                 if ended := self.course.ended(self.step):
                     self._keep(ended)
                 if stop or (self.step % self.config.checkpoints.every_steps == 0):
-                    self.saver.checkpoint(self.step)
+                    self.saver.checkpoint(self.step, self.watch.state())
                 if stop and self.step < self.steps:
                     reporter.say(
                         f"stopped after step {self.step}; the same command goes on from there"
@@ -270,15 +273,20 @@ class Trainer:
             "tokens_per_second": window.total("tokens") / window.seconds,
         }
 
-    def _report(
-        self, reporter: Reporter, metrics: MetricsLog | None, what: str, values: dict[str, float]
-    ) -> None:
-        reporter.show(self.step, what, values)
-        if metrics is not None:
-            stage = self.course.at(self.step - 1)
-            epoch = stage.epoch(self.step, self.accelerator.num_processes)
-            about = {"step": self.step, "stage": stage.name, "epoch": round(epoch, 4)}
-            metrics.write({**about, what: values})
+    def _evaluate(self, loggers: Loggers) -> None:
+        with self.average.in_place():
+            measured = self.evaluation.run()
+            reshard(self.objective)
+        self._report(loggers, "dev", measured)
+
+    def _diagnose(self, loggers: Loggers) -> None:
+        if self.diagnosis.due(self.step):
+            measured = self.diagnosis.run(self.step, self.average.in_place())
+            self._report(loggers, "diagnosis", measured)
+
+    def _report(self, loggers: Loggers, what: str, values: dict[str, float]) -> None:
+        failures = self.watch.observe(self.step, what, values)
+        loggers.record(self.course.moment(self.step), what, values, failures)
 
     def _keep(self, stage: RunStage) -> None:
         """Writes the model after a stage, where that is wanted."""
