@@ -12,7 +12,7 @@ every pass that gives no ``tree``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from uniconv.tree import Tree
+from uniconv.tree import Layout, Tree
 
 NAME = "uniconv"
 
@@ -47,7 +47,10 @@ class Segments:
 
 
 def segments(trees: Sequence[Tree], device: torch.device) -> Segments:
-    """Every node asks in one segment: that of the longest path that it is on."""
+    """Every node asks in one segment: that of the longest path that it is on.
+
+    Behind a wall a path goes on as a segment of its own, that sees from the wall on.
+    """
     keys: list[int] = []
     queries: list[int] = []
     lengths: list[int] = []
@@ -55,24 +58,36 @@ def segments(trees: Sequence[Tree], device: torch.device) -> Segments:
     start = 0
     for tree in trees:
         asked: set[int] = set()
-        for path in sorted(tree.paths, key=len, reverse=True):
-            new = [node for node in path if node not in asked]
+        for seen, first in sorted(_runs(tree), key=lambda run: -len(run[0])):
+            new = [node for node in seen[first:] if node not in asked]
             if new:
                 asked.update(new)
-                keys += [start + node for node in path]
+                keys += [start + node for node in seen]
                 queries += [start + node for node in new]
-                lengths.append(len(path))
+                lengths.append(len(seen))
                 own.append(len(new))
         start += len(tree)
     nodes = torch.tensor(queries, device=device)
     return Segments(torch.tensor(keys, device=device), lengths, nodes, own, nodes.argsort())
 
 
-def blocks(ends: Tensor) -> BlockMask:
-    """The mask of ``flex_attention`` for nodes that end, int64 [n], as in :mod:`uniconv.tree`."""
+def _runs(tree: Tree) -> Iterator[tuple[list[int], int]]:
+    """Nodes of which each sees all before it, and the place from which on they ask in this run.
+
+    A wall begins the run of what follows it, but asks in the one before.
+    """
+    for path, wall in zip(tree.paths, tree.walls, strict=True):
+        yield path[: wall + 1] if wall else path, 0
+        if wall:
+            yield path[wall:], 1
+
+
+def blocks(layout: Layout) -> BlockMask:
+    """The mask of ``flex_attention`` for trees in one row."""
+    positions, ends, firsts = layout.positions[0], layout.ends[0], layout.firsts[0]
 
     def sees(_batch: Tensor, _head: Tensor, node: Tensor, other: Tensor) -> Tensor:
-        return (other <= node) & (node < ends[other])
+        return (other <= node) & (node < ends[other]) & (positions[other] >= firsts[node])
 
     length = len(ends)
     return create_block_mask(sees, None, None, length, length, device=ends.device)

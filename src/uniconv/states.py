@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from uniconv import attention, tree
-from uniconv.tree import Tokens, Tree
+from uniconv.errors import ModelError
+from uniconv.tree import Layout, Tokens, Tree
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,12 @@ class Reader:
         sequences: Sequence[Tokens],
         budget: int,
         rounds: Callable[[int], int] = lambda passes: passes,
+        walls: Sequence[int] = (),
     ) -> States:
         """The states of all sequences together, in the order given; at least one sequence.
+
+        ``walls``, where they are given, are by sequence: what follows the token at this place sees
+        none before it; 0 is no wall.
 
         ``rounds`` is told how many passes that takes and says how many to make: processes that
         share the LM's weights make equally many. What is read in the others is in no path.
@@ -75,7 +80,7 @@ class Reader:
         paths: list[Tensor] = []
         parts, read = [], 0
         way = self._way_of(sequences)
-        passes = list(self._passes(sequences, budget, way))
+        passes = list(self._passes(sequences, budget, way, walls))
         more = rounds(len(passes)) - len(passes)  # agreed on before any process begins
         for trees in passes:
             states = self._pass(trees, way)
@@ -88,9 +93,11 @@ class Reader:
         order = sorted(range(len(rows)), key=rows.__getitem__)
         return States(torch.cat(parts), sorted(rows), [paths[place] for place in order])
 
-    def passes(self, sequences: Sequence[Tokens], budget: int) -> Iterator[list[Tree]]:
-        """The trees of each pass in which :meth:`read` would read the sequences."""
-        return self._passes(sequences, budget, self._way_of(sequences))
+    def passes(
+        self, sequences: Sequence[Tokens], budget: int, walls: Sequence[int] = ()
+    ) -> Iterator[list[Tree]]:
+        """The trees of each pass in which the sequences would be read."""
+        return self._passes(sequences, budget, self._way_of(sequences), walls)
 
     @cached_property
     def has_plain_head(self) -> bool:
@@ -145,21 +152,29 @@ class Reader:
             return "separate"
         return self.way
 
-    def _passes(self, sequences: Sequence[Tokens], budget: int, way: Way) -> Iterator[list[Tree]]:
+    def _passes(
+        self, sequences: Sequence[Tokens], budget: int, way: Way, walls: Sequence[int] = ()
+    ) -> Iterator[list[Tree]]:
         if way == "separate":
+            if any(walls):
+                raise ModelError(
+                    "the session mask needs a backbone that takes attention masks, and sequences "
+                    "no longer than its sliding window; set objectives.session_mask to false"
+                )
             return tree.batches(tree.separate(sequences), budget)
         if way == "masks":
-            return tree.batches(tree.grow(sequences, min(budget, MASK_TOKENS)), budget)
-        return tree.packs(tree.grow(sequences, budget), budget)
+            trees = tree.grow(sequences, min(budget, MASK_TOKENS), walls=walls)
+            return tree.batches(trees, budget)
+        return tree.packs(tree.grow(sequences, budget, walls=walls), budget)
 
     def _pass(self, trees: Sequence[Tree], way: Way) -> States:
         device = self.lm.device
         packs = way in ("flex", "segments")
         multiple = _BLOCK if way == "flex" else 1
-        laid_out = tree.packed(trees, multiple) if packs else tree.padded(trees)
-        ids, positions, ends = (tensor.to(device) for tensor in laid_out)
+        layout = (tree.packed(trees, multiple) if packs else tree.padded(trees)).to(device)
+        options = self._attention(trees, way, layout)
         hidden = self.lm.base_model(
-            input_ids=ids, use_cache=False, **self._attention(trees, way, positions, ends)
+            input_ids=layout.ids, use_cache=False, **options
         ).last_hidden_state
         rows: list[int] = []
         paths: list[Tensor] = []
@@ -167,33 +182,33 @@ class Reader:
         for one in trees:
             rows += one.rows
             paths += [torch.tensor(path, device=device) + start for path in one.paths]
-            start += len(one) if packs else ids.shape[1]
+            start += len(one) if packs else layout.ids.shape[1]
         return States(hidden.flatten(0, 1), rows, paths)
 
-    def _attention(
-        self, trees: Sequence[Tree], way: Way, positions: Tensor, ends: Tensor
-    ) -> dict[str, Any]:
+    def _attention(self, trees: Sequence[Tree], way: Way, layout: Layout) -> dict[str, Any]:
         """What tells the LM who sees whom."""
-        if way == "masks" and not trees[0].is_chain:
-            return {"position_ids": positions, "attention_mask": self._mask(ends)}
         if way in ("masks", "separate"):
-            # Plain causal attention serves: it never looks at padding on the right.
-            return {}
-        flex = way == "flex"
+            if trees[0].is_chain:  # causal attention never looks at padding on the right
+                return {}
+            return {"position_ids": layout.positions, "attention_mask": self.mask(layout.visible())}
+        device = layout.ids.device
         return {
-            "position_ids": positions,
-            "tree": attention.blocks(ends[0]) if flex else attention.segments(trees, ends.device),
+            "position_ids": layout.positions,
+            "tree": (
+                attention.blocks(layout) if way == "flex" else attention.segments(trees, device)
+            ),
             # A mask of four dimensions keeps transformers from making one of all pairs.
-            "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ends.device),
+            "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
         }
 
-    def _mask(self, ends: Tensor) -> Tensor:
-        mask = tree.visible(ends)
+    def mask(self, visible: Tensor) -> Tensor:
+        """What the LM takes as a mask of all pairs, from bool [n, 1, queries, keys]."""
         if self._config._attn_implementation in ("sdpa", attention.NAME):
-            return mask
+            return visible
         # Eager attention adds its mask to the scores.
         dtype = self.lm.dtype
-        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+        hidden = torch.finfo(dtype).min
+        return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, hidden)
 
 
 def _near(found: Tensor, expected: Tensor) -> bool:

@@ -6,13 +6,15 @@ with branches, and one causal pass over the tree gives the states that a pass ov
 would give (docs/architecture.md, "Read once").
 
 Nodes are tokens in depth-first order. Then a node j is an ancestor of a node i, or i itself,
-exactly if ``j <= i < ends[j]``: two integers say who sees whom.
+exactly if ``j <= i < ends[j]``. A wall in a sequence hides what is before it from what follows it
+(the session mask): i sees j only if, besides, j is at depth ``firsts[i]`` or below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,33 +30,39 @@ twice costs less than attention to keys that lie apart."""
 class Tree:
     """Some of a list of sequences, merged where they begin alike.
 
-    ``ids``, ``positions`` (the depth) and ``ends`` (one more than the last descendant) are by node.
-    ``rows`` tell which sequences of the list are in it, ``paths`` their nodes from the root.
+    ``ids``, ``positions`` (the depth), ``ends`` (one more than the last descendant) and ``firsts``
+    (the least depth that it sees) are by node. ``rows`` tell which sequences of the list are in
+    it, ``paths`` their nodes from the root and ``walls`` the place in each from which on its later
+    tokens see, 0 for all.
     """
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     paths: list[list[int]] = field(default_factory=list)
+    walls: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def is_chain(self) -> bool:
-        """Whether it has no branches, so that plain causal attention serves."""
-        return self.positions[-1] == len(self) - 1
+        """Whether it has no branches and no walls, so that plain causal attention serves."""
+        return self.positions[-1] == len(self) - 1 and not any(self.walls)
 
-    def add(self, row: int, tokens: Tokens, shared: int) -> None:
+    def add(self, row: int, tokens: Tokens, shared: int, wall: int = 0) -> None:
         """Hangs a sequence on the path of the one before it, after ``shared`` common tokens."""
         path = self.paths[-1][:shared] if self.paths else []
         for token in tokens[shared:]:
             path.append(len(self.ids))
             self.ids.append(token)
             self.positions.append(len(path) - 1)
+            self.firsts.append(wall if len(path) > wall + 1 else 0)
         self.rows.append(row)
         self.paths.append(path)
+        self.walls.append(wall)
 
     def close(self) -> Tree:
         """Computes ``ends``, once all sequences are in."""
@@ -70,32 +78,42 @@ class Tree:
         return self
 
 
-def grow(sequences: Sequence[Tokens], budget: int, least_shared: int = LEAST_SHARED) -> list[Tree]:
+def grow(
+    sequences: Sequence[Tokens],
+    budget: int,
+    least_shared: int = LEAST_SHARED,
+    walls: Sequence[int] = (),
+) -> list[Tree]:
     """Merges sequences into trees of at most ``budget`` tokens (one sequence may take more).
 
-    Where a tree is full, the next one reads again what both have in common.
+    Where a tree is full, the next one reads again what both have in common. ``walls`` are by
+    sequence, none where it is empty; behind different walls nothing is in common.
     """
+    walls = walls or [0] * len(sequences)
     trees: list[Tree] = []
     before: Tokens = []
-    for row in sorted(range(len(sequences)), key=lambda row: sequences[row]):
-        tokens = sequences[row]
+    before_wall = 0
+    for row in sorted(range(len(sequences)), key=lambda row: (sequences[row], walls[row])):
+        tokens, wall = sequences[row], walls[row]
         shared = _shared(before, tokens)
+        if wall != before_wall:
+            shared = min(shared, 1 + min(filter(None, (wall, before_wall))))
         new = len(tokens) - shared
         full = bool(trees) and len(trees[-1]) + new > budget
         if not trees or (new and (shared < least_shared or full)):
             trees.append(Tree())
             shared = 0
-        trees[-1].add(row, tokens, shared)
-        before = tokens
+        trees[-1].add(row, tokens, shared, wall)
+        before, before_wall = tokens, wall
     return [tree.close() for tree in trees]
 
 
-def separate(sequences: Sequence[Tokens]) -> list[Tree]:
+def separate(sequences: Sequence[Tokens], walls: Sequence[int] = ()) -> list[Tree]:
     """Each sequence as a tree of its own: nothing is shared."""
     trees = []
     for row, tokens in enumerate(sequences):
         trees.append(Tree())
-        trees[-1].add(row, tokens, 0)
+        trees[-1].add(row, tokens, 0, walls[row] if walls else 0)
     return [tree.close() for tree in trees]
 
 
@@ -134,42 +152,46 @@ def packs(trees: Sequence[Tree], budget: int) -> Iterator[list[Tree]]:
         yield pack
 
 
-def packed(trees: Sequence[Tree], multiple: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """``ids``, ``positions`` and ``ends`` of trees one after another, int64 [1, length].
+class Layout(NamedTuple):
+    """Trees as tensors, int64 [n, length] each; a padding token sees itself alone."""
 
-    ``length`` is the next multiple; a padding token at the end sees itself alone.
-    """
-    ids = [token for tree in trees for token in tree.ids]
-    positions = [position for tree in trees for position in tree.positions]
-    ends: list[int] = []
+    ids: Tensor
+    positions: Tensor
+    ends: Tensor
+    firsts: Tensor
+
+    def to(self, device: torch.device) -> Layout:
+        return Layout(*(tensor.to(device) for tensor in self))
+
+    def visible(self) -> Tensor:
+        """Which node (row) sees which (column): bool [n, 1, length, length]."""
+        nodes = torch.arange(self.ends.shape[1], device=self.ends.device)
+        ancestor = (nodes[None, :] <= nodes[:, None]) & (nodes[None, :, None] < self.ends[:, None])
+        return (ancestor & (self.positions[:, None] >= self.firsts[:, :, None]))[:, None]
+
+
+def packed(trees: Sequence[Tree], multiple: int = 1) -> Layout:
+    """Trees one after another in one row, whose length is filled up to a multiple."""
+    whole = Tree()
     for tree in trees:
-        start = len(ends)
-        ends += [start + end for end in tree.ends]
-    padding = -len(ids) % multiple
-    ends += range(len(ends) + 1, len(ends) + 1 + padding)
-    zeros = [0] * padding
-    return torch.tensor([ids + zeros]), torch.tensor([positions + zeros]), torch.tensor([ends])
+        start = len(whole)
+        whole.ids += tree.ids
+        whole.positions += tree.positions
+        whole.firsts += tree.firsts
+        whole.ends += [start + end for end in tree.ends]
+    return padded([whole], -(-len(whole) // multiple) * multiple)
 
 
-def padded(trees: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor]:
-    """``ids``, ``positions`` and ``ends``, int64 [n, length], padded on the right.
-
-    A padding token sees itself alone, and no other token sees it.
-    """
-    length = max(map(len, trees))
-    ids, positions = torch.zeros(2, len(trees), length, dtype=torch.long)
+def padded(trees: Sequence[Tree], length: int = 0) -> Layout:
+    """A row for each tree, padded on the right to ``length`` or the longest."""
+    length = max(length, *map(len, trees))
+    ids, positions, firsts = torch.zeros(3, len(trees), length, dtype=torch.long)
     ends = torch.arange(1, length + 1).repeat(len(trees), 1)
     for row, tree in enumerate(trees):
-        for tensor, values in ((ids, tree.ids), (positions, tree.positions), (ends, tree.ends)):
+        of_tree = (tree.ids, tree.positions, tree.ends, tree.firsts)
+        for tensor, values in zip((ids, positions, ends, firsts), of_tree, strict=True):
             tensor[row, : len(tree)] = torch.tensor(values)
-    return ids, positions, ends
-
-
-def visible(ends: Tensor) -> Tensor:
-    """Which node (row) sees which (column): bool [n, 1, length, length] from int64 [n, length]."""
-    nodes = torch.arange(ends.shape[1], device=ends.device)
-    mask = (nodes[None, :] <= nodes[:, None]) & (nodes[None, :, None] < ends[:, None, :])
-    return mask[:, None]
+    return Layout(ids, positions, ends, firsts)
 
 
 def _shared(a: Tokens, b: Tokens) -> int:

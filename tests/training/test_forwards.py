@@ -48,6 +48,7 @@ FIXED = [
 ]
 
 
+MASKED = replace(WEIGHTS, session_mask=True)
 LIKELIHOODS = replace(WEIGHTS, cii="likelihoods", cii_temperature=0.7)
 
 
@@ -174,6 +175,46 @@ def test_likelihoods_are_the_models_own() -> None:
     torch.testing.assert_close(found["cii"], wanted, rtol=1e-5, atol=1e-5)
     own = scores.gather(1, torch.tensor(batch.cii.labels)[:, None])
     assert found["cii_accuracy"] == ((scores >= own).sum(1) == 1).sum()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_session_mask_is_that_of_separate_sequences(family: str, attention: str) -> None:
+    model = tiny_uniconv(family)
+    model.lm.set_attn_implementation(attention)
+    batch = batch_of(model, FIXED, MASKED)
+    marker = model.template.marker
+    for prompt, wall in zip(batch.generation.prompts, batch.generation.walls, strict=True):
+        assert prompt[wall] == marker
+    expected = run(model, batch, Separate, weights=MASKED)
+    for way, tokens in ((Shared, 16_384), (Shared, 120), (Cached, 16_384), (Cached, 120)):
+        assert_same(run(model, batch, way, tokens, MASKED), expected)
+    seen, _ = run(model, batch_of(model, FIXED), Separate)
+    assert not torch.isclose(seen["generation"], expected[0]["generation"])
+    torch.testing.assert_close(seen["grounded"], expected[0]["grounded"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(CONVERSATIONS, st.sampled_from([16_384, 150]))
+def test_the_session_mask_equals_separate_for_any_conversations(
+    conversations: list[Conversation], tokens: int
+) -> None:
+    model = tiny_uniconv("llama", limits=Limits(conversation=60, passage=20, response=8))
+    batch = batch_of(model, conversations, MASKED)
+    expected = run(model, batch, Separate, weights=MASKED)
+    assert_same(run(model, batch, Shared, tokens, MASKED), expected)
+
+
+def test_a_masked_response_sees_its_conversation_through_the_marker_alone() -> None:
+    model = tiny_uniconv()
+    # One layer carries nothing further than one step: what is behind the marker is out of reach.
+    model.lm.base_model.layers = model.lm.base_model.layers[:1]
+    losses = []
+    for word in ("tower", "harbour"):
+        talk = [Conversation("c", (Turn(f"the {word}?", "It was lit."),))]
+        parts = {"generation": batch_of(model, talk, MASKED).generation}
+        losses.append(Shared(model, 1000)(parts).losses["generation"])
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "weighted_mean"])

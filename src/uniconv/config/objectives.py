@@ -37,6 +37,9 @@ class Objectives:
     query is read with each response of its forward pass in the same process."""
     cii_temperature: float = number(1.0, above=0)
     """1: divides log-likelihoods, which differ by nats where similarities differ by hundredths."""
+    session_mask: bool = False
+    """false: responses of L_G see the conversation, as when answering. true: they see it through
+    its marker alone (ChatRetriever), which presses what they need into the embedding."""
     scores: float = number(0.0, least=0)
     """0: divergence from the teacher's scores of the passages of the batch, relevant and not, for a
     conversation: what retrieval uses, whatever the lengths of the two models' embeddings."""

@@ -72,11 +72,14 @@ class Writing:
     """Prompts and the responses, with their end tokens, that should follow them.
 
     Where a teacher's distributions are there, those are to be learned in place of the tokens.
+    ``walls``, empty or by prompt: what follows the prompt's token at this place sees none before
+    it, 0 for no wall.
     """
 
     prompts: list[Tokens] = field(default_factory=list)
     responses: list[Tokens] = field(default_factory=list)
     soft: SoftTargets | None = None
+    walls: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """The number of tokens to predict."""
@@ -158,8 +161,7 @@ class Collator:
             if source.generation == "passages" and positive is not None:
                 written = positive.text
             if written:
-                batch.generation.prompts.append(template.prompt(context))
-                batch.generation.responses.append(template.response(written))
+                self._add_generation(batch.generation, context, written)
         if positive is None or not response:
             return
         if self._weights.alpha and source.cii:
@@ -169,6 +171,15 @@ class Collator:
             batch.grounded.prompts.append(template.prompt(context, shown))
             mark = f" [{shown.index(positive) + 1}]" if source.cite else ""
             batch.grounded.responses.append(template.response(response + mark))
+
+    def _add_generation(self, part: Writing, context: Conversation, response: str) -> None:
+        prompt, wall = self._template.prompt(context), 0
+        if self._weights.session_mask:
+            query = self._template.conversation_query(context)
+            prompt, wall = query + self._template.answer_suffix(), len(query) - 1
+        part.prompts.append(prompt)
+        part.responses.append(self._template.response(response))
+        part.walls.append(wall)
 
     def _add_retrieval(
         self,

@@ -67,19 +67,29 @@ def choose(model: UniConv, forward_tokens: int) -> Forward:
     return way(model, forward_tokens)
 
 
+def walls_of(part: Contrast | Writing) -> list[int]:
+    """The walls of a part's sequences, 0 for none."""
+    if isinstance(part, Contrast):
+        return [0] * (len(part.queries) + len(part.documents))
+    return part.walls or [0] * len(part.prompts)
+
+
 class Shared(Forward):
     """One pass over the trees of all sequences of a batch."""
 
     def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         sequences: list[Tokens] = []
+        walls: list[int] = []
         for part in parts.values():
+            walls += walls_of(part)
             if isinstance(part, Contrast):
                 sequences += [*part.queries, *part.documents]
             else:  # a response's last token is predicted but never read
                 pairs = zip(part.prompts, part.responses, strict=True)
                 sequences += [prompt + response[:-1] for prompt, response in pairs]
         sequences = sequences or [[self._model.template.marker]]
-        states = self._model.reader.read_all(sequences, self._budget, self._rounds)
+        reader = self._model.reader
+        states = reader.read_all(sequences, self._budget, self._rounds, walls)
         rest = iter(states.paths)
         embeddings, losses, scores = {}, {}, {}
         for name, part in parts.items():
@@ -195,10 +205,11 @@ class Separate(Forward):
         for rows in self._groups(lengths):
             prompts = [part.prompts[row] for row in rows] or [marker]
             responses = [part.responses[row] for row in rows] or [marker]
-            yield rows, self._response_logits(prompts, responses)
+            walls = [part.walls[row] for row in rows] if part.walls else []
+            yield rows, self._response_logits(prompts, responses, walls)
 
     def _response_logits(
-        self, prompts: Sequence[Tokens], responses: Sequence[Tokens]
+        self, prompts: Sequence[Tokens], responses: Sequence[Tokens], walls: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Logits [n, r, vocabulary] and targets [n, r] for responses of up to r tokens.
 
@@ -215,14 +226,27 @@ class Separate(Forward):
             mask[row, length - len(tokens) :] = 1
             targets[row, last - len(response) :] = torch.tensor(response)
         device = self._model.device
+        seen = self._model.reader.mask(_behind(mask, walls)) if any(walls) else mask
         logits: Tensor = self._model.lm(
             input_ids=ids.to(device),
-            attention_mask=mask.to(device),
+            attention_mask=seen.to(device),
             position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
             use_cache=False,
             logits_to_keep=last,
         ).logits
         return logits, targets.to(device)
+
+
+def _behind(mask: Tensor, walls: Sequence[int]) -> Tensor:
+    """Who sees whom in rows padded on the left, bool [n, 1, l, l] from int64 [n, l]."""
+    length = mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    visible = causal & mask[:, None, :].bool()
+    for row, wall in enumerate(walls):
+        if wall:
+            wall += length - int(mask[row].sum())
+            visible[row, wall + 1 :, :wall] = False
+    return (visible | torch.eye(length, dtype=torch.bool))[:, None]  # padding sees itself
 
 
 def length_groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

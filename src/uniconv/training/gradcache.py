@@ -18,7 +18,7 @@ from torch import Tensor
 
 from uniconv.model import UniConv
 from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
-from uniconv.training.forwards import Forward, Outputs, choose
+from uniconv.training.forwards import Forward, Outputs, choose, walls_of
 from uniconv.training.sharding import is_sharded
 
 Parts = dict[str, Contrast | Writing]
@@ -64,6 +64,7 @@ class Cached(Forward):
         """Parts of at most ``forward_tokens`` tokens, and which rows of a contrast they hold."""
         origins: list[tuple[str, str, int]] = []
         sequences: list[Tokens] = []
+        walls: list[int] = []
         for name, part in parts.items():
             lists = (
                 {"queries": part.queries, "documents": part.documents}
@@ -73,7 +74,8 @@ class Cached(Forward):
             for kind, tokens in lists.items():
                 origins += [(name, kind, row) for row in range(len(tokens))]
                 sequences += tokens
-        for trees in self._model.reader.passes(sequences, self._budget):
+            walls += walls_of(part)
+        for trees in self._model.reader.passes(sequences, self._budget, walls):
             held = sorted(row for tree in trees for row in tree.rows)
             yield _selected(parts, [origins[row] for row in held])
 
@@ -131,7 +133,8 @@ def _selected(
             responses = [part.responses[row] for row in rows["prompts"]]
             soft = None if part.soft is None else part.soft.select(rows["prompts"])
             held[name] = rows["prompts"], []
-            selected[name] = type(part)(prompts, responses, soft)
+            walls = [part.walls[row] for row in rows["prompts"]] if part.walls else []
+            selected[name] = type(part)(prompts, responses, soft, walls)
     return selected, held
 
 

@@ -1,0 +1,255 @@
+"""A training step by several ways, side by side: separate sequences, trees, trees with GradCache.
+
+    python benchmarks/train_step.py SET [--size embedded] [--conversations 8] [--repeats 5]
+    python benchmarks/train_step.py SET --retrieval-only     # and sentence-transformers' step
+
+SET is a folder that ``uniconv data convert`` wrote. Conversations are taken by chance as they are,
+with the turns and passages that they have. All ways compute the same loss (it is compared); a step
+is forward and backward of everything, the passages' encoding included. Times are medians of steps
+taken in turn, and a way's peak memory is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
+from uniconv.model import UniConv
+from uniconv.templates import Limits, load_template
+from uniconv.training.collate import Batch, Collator
+from uniconv.training.examples import POOL, read_examples
+from uniconv.training.forwards import Forward, Separate, Shared
+from uniconv.training.gradcache import Cached
+from uniconv.training.network import unfreeze
+from uniconv.training.objective import Objective
+
+Step = Callable[[], float]
+"""Runs forward and backward and gives the loss."""
+
+
+class Unsorted(Separate):
+    """Separate sequences in batches of eight, in the order in which they come."""
+
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        rows = range(len(lengths))
+        return [list(rows[start : start + 8]) for start in rows[::8]] or [[]]
+
+
+WAYS: dict[str, Callable[[UniConv, int], Forward]] = {
+    "separate, unsorted": Unsorted,
+    "separate, by length": Separate,
+    "tree": Shared,
+    "tree, GradCache": lambda model, budget: Cached(model, min(budget, 2048), Shared),
+}
+PEER = "sentence-transformers"
+
+
+def build(size: str) -> UniConv:
+    """Random weights of a shape, with the embedded model's tokenizer."""
+    torch.manual_seed(0)
+    embedded = UniConv.from_pretrained("embedded", device="cpu")
+    shapes = {
+        "25m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8},
+        "embedded": {},
+    }
+    if size == "mistral-7b":
+        with torch.device("cuda"):
+            config = MistralConfig(sliding_window=None)
+            network: Any = MistralForCausalLM(config).to(torch.bfloat16)
+    elif shapes[size]:
+        heads = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 16_384}
+        network = LlamaForCausalLM(LlamaConfig(**shapes[size], **heads))
+    else:
+        network = LlamaForCausalLM(embedded.lm.config).float()
+    limits = Limits(conversation=1024, passage=384, response=256)
+    template = load_template(embedded.tokenizer, "auto", embedded.template.to_json(), limits)
+    model = UniConv(network, embedded.tokenizer, template)
+    if size == "mistral-7b":
+        unfreeze(model, ModelConfig("", "lora", Adapter(dropout=0.0)))
+    return model
+
+
+def batch_of(model: UniConv, arguments: argparse.Namespace) -> tuple[Batch, Objectives]:
+    """What some conversations of the set make a step learn from."""
+    source = Source(set=arguments.set, split=(arguments.split,))
+    every = 0.0 if arguments.retrieval_only else 1.0
+    weights = Objectives(1.0, every, every, every * arguments.gamma, temperature=0.05)
+    data = DataConfig((source,), hard_negatives=0, grounded_passages=3)
+    pool = POOL if weights.gamma else 0
+    examples = read_examples((source,), weights, pool=pool, seed=arguments.seed)
+    every_position = range(len(examples.examples))
+    talks = groupby(every_position, key=lambda place: id(examples.examples[place].conversation))
+    chosen = random.Random(arguments.seed).sample(
+        [list(talk) for _, talk in talks], arguments.conversations
+    )
+    picks = [(place, random.Random(place)) for talk in chosen for place in talk]
+    return Collator(model.template, examples, data, weights)(picks), weights
+
+
+def step_of(name: str, model: UniConv, batch: Batch, weights: Objectives, budget: int) -> Step:
+    """A step by a way."""
+    if name == PEER:
+        return _peer(model, batch, weights)
+    objective = Objective(model, weights, forward_tokens=budget, way=WAYS[name])
+    scale = [1 / count if count else 0.0 for count in batch.counts]
+
+    def step() -> float:
+        loss = objective.combine(objective(batch), scale)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    return step
+
+
+def _peer(model: UniConv, batch: Batch, weights: Objectives) -> Step:
+    """The same texts through CachedMultipleNegativesRankingLoss, on the same backbone."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
+    from sentence_transformers.models import Pooling, Transformer
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.lm.base_model.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        transformer = Transformer(folder)
+    pooling = Pooling(model.dimension, pooling_mode="lasttoken")
+    encoder = SentenceTransformer(modules=[transformer, pooling], device=str(model.device))
+    cached = CachedMultipleNegativesRankingLoss(
+        encoder, scale=1 / weights.temperature, mini_batch_size=16
+    )
+    part = batch.retrieval
+    documents = [part.documents[label] for label in part.labels]
+    columns = [_padded(tokens, model.device) for tokens in (part.queries, documents)]
+
+    def step() -> float:
+        loss: Tensor = cached(columns, torch.empty(0))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    return step
+
+
+def _padded(sequences: Sequence[list[int]], device: torch.device) -> dict[str, Tensor]:
+    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(sequences):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def tokens_of(name: str, model: UniConv, batch: Batch, budget: int) -> int:
+    """The tokens that a way computes, padding included, counted at the LM's door."""
+    counted = 0
+
+    def count(_module: Any, _positional: Any, given: dict[str, Any]) -> None:
+        nonlocal counted
+        counted += given["input_ids"].numel()
+
+    hook = model.lm.base_model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        parts = {part: getattr(batch, part) for part in ("retrieval", "generation", "cii")}
+        with torch.no_grad():
+            WAYS[name](model, budget)({**parts, "grounded": batch.grounded})
+    finally:
+        hook.remove()
+    return counted
+
+
+def memory(name: str) -> float:
+    """The peak of one step beyond the process before it, in MiB, from a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
+    return float(json.loads(subprocess.check_output(command, text=True).splitlines()[-1]))
+
+
+def _peak() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("set", type=Path)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--size", choices=("embedded", "25m", "mistral-7b"), default="embedded")
+    parser.add_argument("--conversations", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--gamma", type=float, default=1.0, help="of grounded answers")
+    parser.add_argument("--forward-tokens", type=int, default=16_384)
+    parser.add_argument("--retrieval-only", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    model = build(arguments.size)
+    batch, weights = batch_of(model, arguments)
+    names = [*WAYS, PEER] if arguments.retrieval_only else [*WAYS]
+    budget = arguments.forward_tokens
+    if arguments.peak_of:
+        step = step_of(arguments.peak_of, model, batch, weights, budget)
+        before = _peak()
+        step()
+        print(json.dumps(_peak() - before))
+        return
+    steps = {name: step_of(name, model, batch, weights, budget) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    losses: dict[str, float] = {}
+    for _ in range(arguments.repeats):
+        for name, step in steps.items():
+            model.network.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            losses[name] = step()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    report(arguments, model, batch, seconds, losses)
+
+
+def report(
+    arguments: argparse.Namespace,
+    model: UniConv,
+    batch: Batch,
+    seconds: dict[str, list[float]],
+    losses: dict[str, float],
+) -> None:
+    """Prints the table; ratios are to the first way."""
+    parts = zip(("retrieval", "responses' tokens", "CII", "grounded"), batch.counts, strict=True)
+    counts = ", ".join(f"{count} {part}" for part, count in parts)
+    table = Table("way", "tokens", "s/conversation", "faster", "peak MiB", "loss")
+    table.title = f"{arguments.size}, {arguments.conversations} conversations: {counts}"
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        tokens = tokens_of(name, model, batch, arguments.forward_tokens) if name in WAYS else 0
+        table.add_row(
+            name,
+            f"{tokens:,}",
+            f"{median / arguments.conversations:.3f}",
+            f"{first / median:.2f}x",
+            f"{memory(name):,.0f}",
+            f"{losses[name]:.5f}",
+        )
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
