@@ -254,7 +254,7 @@ def test_the_documentations_configurations_are_valid(tmp_path: Path) -> None:
     for block in blocks:
         written.write_text(block, "utf-8")
         configurations.append(config_from(BASE | read_yaml(written)))
-    assert [len(config.data.train) for config in configurations] == [1, 3, 1, 1]
+    assert [len(config.data.train) for config in configurations] == [1, 3, 1, 1, 1]
 
 
 def test_shares_are_for_all_sources_and_alone() -> None:
