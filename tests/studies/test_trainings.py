@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from uniconv.config import AblationConfig, AlphaConfig, ConsistencyConfig, load_study
-from uniconv.errors import ConfigError
+from uniconv.errors import ConfigError, UniConvError
 from uniconv.studies import runs as runs_module
 from uniconv.studies.ablation import ablation
 from uniconv.studies.alpha import alpha, pareto
@@ -136,6 +136,11 @@ def test_ambiguity_is_by_the_mean_rank_of_margins() -> None:
         "between": ["c"],
         "clear": ["e", "a"],
     }
+
+
+def test_too_few_turns_are_told() -> None:
+    with pytest.raises(UniConvError, match="only 2 turns"):
+        grouped({"a": 0.0, "b": 1.0}, 0.3)
 
 
 def test_mistakes_are_told_before_anything_is_loaded(write_study: Write, tmp_path: Path) -> None:

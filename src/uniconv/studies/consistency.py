@@ -22,6 +22,7 @@ from rich.console import Console
 from uniconv.config import ConsistencyConfig, TrainConfig
 from uniconv.data.runs import Run as Rankings
 from uniconv.data.runs import read_run
+from uniconv.errors import UniConvError
 from uniconv.evaluation.comparison import Comparison, compare_results
 from uniconv.evaluation.comparison_report import comparison_markdown
 from uniconv.evaluation.figures import can_draw, figure, legend, note, series
@@ -57,8 +58,9 @@ def consistency(study: ConsistencyConfig, console: Console | None = None) -> dic
         "unified": variant("joint", base),
         "separate": Pair(retrieval_only(base), generation_only(base)),
     }
-    # One kind of passages: what was retrieved is what is ambiguous.
-    study = replace(study, evaluation=replace(study.evaluation, passages=("retrieved",)))
+    # What was retrieved is what is ambiguous, and its turns have both NDCG and F1.
+    judging = replace(study.evaluation, passages=("retrieved",), judged=True)
+    study = replace(study, evaluation=judging)
     material = prepare(study.evaluation, study.output / "evaluation")
     runs = run_all(study, sides, material, console)
     groups, margins = _groups(runs, study.share)
@@ -113,7 +115,16 @@ def ambiguity(rankings: Sequence[Rankings]) -> dict[str, float]:
 
 
 def grouped(places: Mapping[str, float], share: float) -> dict[str, list[str]]:
-    """Turns by group: ``share`` of them is ambiguous, as many are clear; at least one in each."""
+    """Turns by group: ``share`` of them is ambiguous, as many are clear; at least one in each.
+
+    Raises:
+        UniConvError: there are fewer than three turns.
+    """
+    if len(places) < len(GROUPS):
+        raise UniConvError(
+            f"only {len(places)} turns were retrieved for and answered, too few for three groups; "
+            "measure on more turns"
+        )
     ordered = sorted(places, key=lambda turn: (places[turn], turn))
     count = max(1, round(len(ordered) * share))
     parts = ordered[:count], ordered[count : max(count, len(ordered) - count)], ordered[-count:]
