@@ -27,6 +27,7 @@ from uniconv.evaluation.comparison import Comparison, compare_results
 from uniconv.evaluation.comparison_report import comparison_markdown
 from uniconv.evaluation.figures import can_draw, figure, legend, note, series
 from uniconv.evaluation.saved import RUN, SavedResult
+from uniconv.evaluation.summary import markdown_table
 from uniconv.studies.material import prepare
 from uniconv.studies.reports import (
     about_trainings,
@@ -80,6 +81,7 @@ def consistency(study: ConsistencyConfig, console: Console | None = None) -> dic
         "# Consistency",
         about_trainings(study),
         _definition(groups, margins, study.share),
+        f"## Unified less separate\n\n{_summary(compared)}",
         figure_links(files),
         *(
             f"## {kind}, {group} turns\n\n{comparison_markdown(one).strip()}"
@@ -195,12 +197,27 @@ def _definition(groups: Groups, margins: Mapping[str, Any], share: float) -> str
     )
 
 
+def _summary(compared: Mapping[tuple[str, str], Comparison]) -> str:
+    """The differences of all measures by group, with intervals over conversations, as Markdown."""
+    groups = list(dict.fromkeys(group for _, group in compared))
+    rows = []
+    for kind, measures in MEASURES.items():
+        for measure in measures:
+            row = [measure]
+            for group in groups:
+                (differences,) = compared[kind, group].differences.values()
+                one = differences.get(measure)
+                row.append(f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})" if one else "")
+            rows.append(row)
+    return markdown_table(["", *groups], rows)
+
+
 def draw(compared: Mapping[tuple[str, str], Comparison], out: Path) -> list[Path]:
     """Both sides' means by group, a panel a measure, with bootstrap intervals over turns."""
     chosen = (("retrieval", "ndcg@3"), ("response", "f1"), ("response", "consistency"))
     groups = list(dict.fromkeys(group for _, group in compared))
-    with figure(out, "ambiguity", height=3.6) as (drawing, files):
-        panels = drawing.subplots(1, len(chosen))
+    with figure(out, "ambiguity", height=7.0) as (drawing, files):
+        panels = drawing.subplots(len(chosen), 1)
         for axes, (kind, measure) in zip(panels, chosen, strict=True):
             handles = []
             for number, side in enumerate(SIDES):
