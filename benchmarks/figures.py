@@ -71,9 +71,9 @@ SETS = (
     Measured("squad", "dev", "squad"),
     Measured("squad2", "dev", "squad"),
     Measured("clapnq", "dev", "clapnq"),
-    Measured("medquad", "train", "medquad"),
     Measured("ottqa", "dev", "ottqa_hybridqa", shared=True),
     Measured("hybridqa", "dev", "ottqa_hybridqa", shared=True),
+    Measured("medquad", "train", "medquad"),
 )
 
 
