@@ -6,18 +6,16 @@
 SET is a folder that ``uniconv data convert`` wrote. Conversations are taken by chance as they are,
 with the turns and passages that they have. All ways compute the same loss (it is compared); a step
 is forward and backward of everything, the passages' encoding included. Times are medians of steps
-taken in turn, and a way's peak memory is that of a process of its own.
+taken in turn; peak memory is what one step needs beyond weights and batch.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import random
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -173,16 +171,26 @@ def tokens_of(name: str, model: UniConv, batch: Batch, budget: int) -> int:
     return counted
 
 
-def memory(name: str) -> float:
-    """The peak of one step beyond the process before it, in MiB, from a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
-    return float(json.loads(subprocess.check_output(command, text=True).splitlines()[-1]))
-
-
-def _peak() -> float:
+def peak(step: Step) -> float:
+    """What one step needs beyond what is there before it, in MiB; on a CPU in a forked process."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    context = multiprocessing.get_context("fork")
+    found: Any = context.Queue()
+
+    def measure() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        step()
+        found.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+    process = context.Process(target=measure)
+    process.start()
+    kilobytes = int(found.get())
+    process.join()
+    return kilobytes / 1024
 
 
 def main() -> None:
@@ -191,37 +199,38 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--size", choices=("embedded", "25m", "mistral-7b"), default="embedded")
     parser.add_argument("--conversations", type=int, default=8)
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of a busy machine"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--gamma", type=float, default=1.0, help="of grounded answers")
     parser.add_argument("--forward-tokens", type=int, default=16_384)
     parser.add_argument("--retrieval-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a forked process can't use the threads of its parent
     model = build(arguments.size)
     batch, weights = batch_of(model, arguments)
     names = [*WAYS, PEER] if arguments.retrieval_only else [*WAYS]
     budget = arguments.forward_tokens
-    if arguments.peak_of:
-        step = step_of(arguments.peak_of, model, batch, weights, budget)
-        before = _peak()
-        step()
-        print(json.dumps(_peak() - before))
-        return
     steps = {name: step_of(name, model, batch, weights, budget) for name in names}
+    peaks = {name: peak(step) for name, step in steps.items()}
+    torch.set_num_threads(threads)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     losses: dict[str, float] = {}
+    clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     for _ in range(arguments.repeats):
         for name, step in steps.items():
             model.network.zero_grad()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = clock()
             losses[name] = step()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    report(arguments, model, batch, seconds, losses)
+            seconds[name].append(clock() - start)
+    report(arguments, model, batch, seconds, losses, peaks)
 
 
 def report(
@@ -230,6 +239,7 @@ def report(
     batch: Batch,
     seconds: dict[str, list[float]],
     losses: dict[str, float],
+    peaks: dict[str, float],
 ) -> None:
     """Prints the table; ratios are to the first way."""
     parts = zip(("retrieval", "responses' tokens", "CII", "grounded"), batch.counts, strict=True)
@@ -245,7 +255,7 @@ def report(
             f"{tokens:,}",
             f"{median / arguments.conversations:.3f}",
             f"{first / median:.2f}x",
-            f"{memory(name):,.0f}",
+            f"{peaks[name]:,.0f}",
             f"{losses[name]:.5f}",
         )
     Console(width=110).print(table)
