@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from uniconv.errors import UniConvError
 
 _PACKAGES = (
@@ -33,21 +35,39 @@ def atomic(path: Path | str) -> Iterator[Path]:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
-    except OSError as error:
-        raise _not_written(target, error) from error
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _not_written(target: Path, error: OSError) -> UniConvError:
-    return UniConvError(
-        f"{target}: could not be written ({error.strerror or error}); nothing was changed, free "
-        "some space or choose another folder"
-    )
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Says in one sentence that ``target`` could not be written: the disk is full, or not ours.
+
+    Raises:
+        UniConvError: in place of what the system, or the library of safetensors, raises.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise UniConvError(
+            f"{target}: could not be written ({getattr(error, 'strerror', None) or error}); "
+            "nothing was changed, free some space or choose another folder"
+        ) from error
+
+
+def flush(folder: Path) -> None:
+    """Has the system write a folder's files to the disk, so that they outlive a power failure."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -98,14 +118,13 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            target.rename(replaced)
-        temporary.rename(target)
-    except OSError as error:
-        raise _not_written(target, error) from error
+        with writing(target):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            if target.exists():
+                target.rename(replaced)
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging
 
 from uniconv.errors import ModelError
@@ -88,18 +90,13 @@ def load_network(
         options |= {"quantization_config": _four_bits(dtype), "device_map": {"": device}}
     logging.disable_progress_bar()  # of loading weights; downloads still show theirs
     try:
-        adapter = _adapter_config(source)
-        base = source if adapter is None else adapter.base_model_name_or_path
-        network = AutoModelForCausalLM.from_pretrained(base, **options)
-        tokenizer = _tokenizer(source, adapter, trust_remote_code)
-        if adapter is not None:
-            network = PeftModel.from_pretrained(network, source)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{source}: no causal language model could be loaded ({reason}); give a folder or hub "
-            "id of a Hugging Face causal LM, a PEFT adapter, or a UniConv checkpoint"
-        ) from error
+        with _loading(source):
+            adapter = _adapter_config(source)
+            base = source if adapter is None else adapter.base_model_name_or_path
+            network = AutoModelForCausalLM.from_pretrained(base, **options)
+            tokenizer = _tokenizer(source, adapter, trust_remote_code)
+            if adapter is not None:
+                network = PeftModel.from_pretrained(network, source)
     finally:
         logging.enable_progress_bar()
     if device == "cpu":
@@ -116,6 +113,33 @@ def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def load_skeleton(source: str | Path, trust_remote_code: bool) -> tuple[Any, Any]:
+    """A causal LM without weights or adapter, on the meta device, and its tokenizer: in a second.
+
+    Raises:
+        ModelError: there is no such model, or it isn't a causal LM.
+    """
+    with _loading(source):
+        adapter = _adapter_config(source)
+        base = source if adapter is None else adapter.base_model_name_or_path
+        shape = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(shape, trust_remote_code=trust_remote_code)
+        return network, _tokenizer(source, adapter, trust_remote_code)
+
+
+@contextmanager
+def _loading(source: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{source}: no causal language model could be loaded ({reason}); give a folder or hub "
+            "id of a Hugging Face causal LM, a PEFT adapter, or a UniConv checkpoint"
+        ) from error
 
 
 def load_tokenizer(source: str | Path, trust_remote_code: bool = False) -> Any:

@@ -243,6 +243,26 @@ def test_gradcache_equals_plain_for_any_conversations(
     assert_same(run(model, batch, Cached, tokens), run(model, batch, Shared, tokens))
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("way", [Shared, Separate, Cached])
+def test_gradient_checkpointing_changes_no_gradient(
+    way: Callable[[UniConv, int], Forward], method: str
+) -> None:
+    model = trainable("llama", method)
+    model.network.train()
+    read: list[int] = []
+    model.lm.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_: read.append(1))
+    batch = batch_of(model, FIXED)
+    choose(model, 120)  # tries ways to read, before passes are counted
+    read.clear()
+    plain = run(model, batch, way, 120)
+    passes = len(read)
+    model.lm.gradient_checkpointing_enable({"use_reentrant": False})
+    assert_same(run(model, batch, way, 120), plain)
+    with_graph = passes // 2 if way is Cached else passes
+    assert len(read) - passes == passes + with_graph  # layers are run again for the gradients
+
+
 def test_both_runs_of_gradcache_draw_the_same_dropout() -> None:
     model = trainable("llama", "lora", dropout=0.5)
     model.network.train()

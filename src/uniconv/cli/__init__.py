@@ -24,7 +24,8 @@ def main() -> None:
             config=(OmitArgPrefixes,),
         )
     except UniConvError as error:
-        print(f"uniconv: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one tells it
+            print(f"uniconv: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\nuniconv: interrupted; the same command goes on where it can", file=sys.stderr)

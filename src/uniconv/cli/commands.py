@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -169,7 +170,9 @@ def _train(config: Path, set: tuple[str, ...], plan: bool, *, teacher: bool = Fa
         return
     from uniconv.training import train
 
-    print(train(settings))
+    folder = train(settings)
+    if os.environ.get("RANK", "0") == "0":
+        print(folder)
 
 
 def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:

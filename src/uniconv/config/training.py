@@ -153,6 +153,11 @@ class Checkpoints:
     """500: steps between checkpoints; Ctrl-C and SIGTERM write one too."""
     keep: int = number(2, least=1)
     """2: the newest checkpoints that are kept."""
+    best: Literal[
+        "loss", "retrieval", "retrieval_mrr", "retrieval_accuracy", "generation", "grounded"
+    ] = "loss"
+    """loss: the measure on data.dev by which the best model so far is kept, in the folder
+    ``best``: the parts of the loss by their weights, one part, or in-batch retrieval."""
     resume: Literal["auto", "never"] = "auto"
     """auto: go on from the newest checkpoint in the output folder. never: refuse a folder that
     holds a run."""
@@ -253,6 +258,15 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
         yield "data.mixing_temperature: sources have shares, which leave nothing to it"
     yield from mixture_problems(config.data.train, config.data.dev)
+    part, weights = config.checkpoints.best.partition("_")[0], all_objectives(config)
+    measured = {
+        "loss": 1.0,
+        "retrieval": weights.retrieval,
+        "generation": weights.generation,
+        "grounded": weights.gamma,
+    }
+    if config.data.dev and not measured[part]:
+        yield f"checkpoints.best: {config.checkpoints.best} isn't measured, as its weight is 0"
 
 
 def _quantisation_problems(model: ModelConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from uniconv.training.trainer import DivergedError, train
+from uniconv.training.failures import DivergedError
+from uniconv.training.trainer import train
 
 __all__ = ["DivergedError", "train"]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from uniconv.config import TrainConfig, located, plain
 from uniconv.errors import ConfigError
-from uniconv.files import atomic, atomic_folder, provenance, sha256, write_json
+from uniconv.files import atomic, atomic_folder, flush, provenance, sha256, write_json
 from uniconv.model import UniConv
 from uniconv.training.averaging import save_averages
 
@@ -35,6 +35,9 @@ _FREE = (
     "model.merge",
     "data.dev",
     "distillation.folder",
+    "optimisation.batch_size",  # what it is with all processes is checked with the checkpoint
+    "optimisation.parallel",
+    "optimisation.gradient_cache",
     "optimisation.forward_tokens",
     "optimisation.gradient_checkpointing",
 )
@@ -58,9 +61,9 @@ class Checkpoint:
         return state
 
     def check(self, about: Mapping[str, Any]) -> None:
-        """Raises ConfigError where processes or training data are not what they were."""
+        """Raises ConfigError where batches or training data are not what they were."""
         state = self.state()
-        for name, meaning in (("processes", "processes"), ("examples", "training data")):
+        for name, meaning in (("turns", "turns in a pass"), ("examples", "training data")):
             if state.get(name) != about[name]:
                 raise ConfigError(
                     f"{self.folder}: was written with other {meaning} "
@@ -103,9 +106,11 @@ def save_checkpoint(
     target = output / "checkpoints" / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
         model.save_pretrained(temporary / "model", weights=weights)
-        torch.save(optimizer, temporary / "optimizer.pt")
+        with (temporary / "optimizer.pt").open("wb") as file:  # by name, a full disk has no name
+            torch.save(optimizer, file)
         save_averages(average, temporary)
         write_json(temporary / "state.json", {"step": step, **about})
+        flush(temporary)
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old.folder)
     for leftover in target.parent.glob(".step-*"):  # of a process that was killed while writing
@@ -117,9 +122,16 @@ def open_run(config: TrainConfig) -> Checkpoint | None:
     """The checkpoint to go on from, after checking that this run may use its output folder.
 
     Raises:
-        ConfigError: the folder holds a run with other settings, or any run with resume: never.
+        ConfigError: the folder can't be made, or holds a run with other settings, or any run with
+            resume: never.
     """
     output, found = config.output, checkpoints(config.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output: {output} can't be made ({error.strerror}); name another folder"
+        ) from error
     snapshot = output / "config.yaml"
     if found or finished(config) is not None:
         if config.checkpoints.resume == "never":

@@ -81,11 +81,14 @@ class Evaluation:
             counts += torch.tensor(batch.counts, device=accelerator.device)
             for name, value in objective(batch).items():
                 sums[name] = sums.get(name, 0) + value.double()
+        weights = objective.weights
         objective.train()
         objective.use(trained)
         by_part = dict(zip(PARTS, total(counts).tolist(), strict=True))
         values = total(torch.stack([*sums.values()])).tolist()
-        return _means(dict(zip(sums, values, strict=True)), by_part)
+        means = _means(dict(zip(sums, values, strict=True)), by_part)
+        loss = sum(weight * means.get(name, 0.0) for name, weight in weights.items())
+        return {"loss": loss, **means}
 
 
 def _means(sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:

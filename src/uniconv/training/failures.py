@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from uniconv.errors import UniConvError
 
 CONCENTRATED = -0.2
 """Uniformity above it: embeddings have a mean cosine of 0.95 with each other. Healthy retrieval
@@ -114,3 +118,18 @@ def _ignoring(values: Mapping[str, float]) -> Iterator[Reading]:
         "objectives.gamma weight, and look whether responses follow from their positives"
     )
     yield "ignoring passages", text if relevant > (1 - UNREAD) * random else None
+
+
+class DivergedError(UniConvError):
+    """A loss or gradient is no longer a finite number; training on would spoil the model."""
+
+
+def check_finite(figures: Mapping[str, float], step: int, output: Path) -> None:
+    """Raises DivergedError where one of the figures of a step is no finite number."""
+    bad = [name for name, value in figures.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(
+            f"training diverged at step {step}: {', '.join(bad)} is not a finite number; "
+            f"checkpoints in {output / 'checkpoints'} are from before it, try a lower "
+            "optimisation.learning_rate in a new output folder"
+        )

@@ -56,6 +56,11 @@ class Forward(nn.Module):
     def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         """The outputs of the parts; a part may be empty."""
 
+    @property
+    def innermost(self) -> Forward:
+        """The way that goes through the LM itself."""
+        return self
+
     def _rounds(self, passes: int) -> int:
         """How many passes through the LM to make where ``passes`` are needed."""
         return most(passes) if is_sharded(self.network) else passes

@@ -36,6 +36,10 @@ class Cached(Forward):
         super().__init__(model, forward_tokens)
         self.run = way(model, forward_tokens)
 
+    @property
+    def innermost(self) -> Forward:
+        return self.run.innermost
+
     def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         """As the other way's; every loss and embedding reaches the parameters by a second run."""
         passes = list(self._passes(parts))

@@ -16,7 +16,7 @@ from secrets import token_hex
 from typing import Any, Protocol
 
 from uniconv.config import TrainConfig, plain
-from uniconv.files import atomic, write_json
+from uniconv.files import atomic, write_json, writing
 from uniconv.training.failures import Failure
 from uniconv.training.stages import Moment
 
@@ -89,7 +89,7 @@ class JsonLines:
         """Every record is on disk already."""
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

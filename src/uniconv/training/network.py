@@ -13,7 +13,8 @@ from transformers.pytorch_utils import Conv1D
 from uniconv.config import ModelConfig, TrainConfig, all_objectives, stage_settings
 from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
-from uniconv.templates import Limits, Template
+from uniconv.pretrained import load_skeleton, read_settings, resolve
+from uniconv.templates import Limits, Template, load_template
 from uniconv.training.freezing import freeze
 from uniconv.types import Passage
 
@@ -31,30 +32,47 @@ def load_trainable(
     Weights that are trained are float32; a frozen backbone is bfloat16 where ``bf16`` is set.
 
     Raises:
-        ConfigError: an adapter's layer doesn't exist, or the model's context is too short.
+        ConfigError: an adapter's layer doesn't exist.
         ModelError: the model can't be loaded.
     """
     model = UniConv.from_pretrained(
         source or config.model.path,
         template=config.model.template if source is None else "auto",
         settings=Settings(config.model.pooling, all_objectives(config).temperature),
-        limits=Limits(
-            config.model.conversation_tokens,
-            config.model.passage_tokens,
-            config.model.response_tokens,
-        ),
+        limits=_limits(config.model),
         device=str(device),
         dtype=torch.bfloat16 if bf16 and config.model.method == "lora" else torch.float32,
         trust_remote_code=config.model.trust_remote_code,
         four_bits=config.model.quantise == "4bit",
     )
-    check_length(model, model.template, config, config.model.path)
     torch.manual_seed(config.optimisation.seed)  # an adapter's weights begin at random
     unfreeze(model, config.model)
     freeze(model, config.model)
     if config.optimisation.gradient_checkpointing:
         model.lm.gradient_checkpointing_enable({"use_reentrant": False})
     return model
+
+
+def check_backbone(config: TrainConfig) -> None:
+    """Finds what is wrong with the settings of the model before its weights are loaded.
+
+    Raises:
+        ConfigError: an adapter's or frozen layer doesn't exist, or the context is too short.
+        ModelError: there is no such model.
+        TemplateError: its chat format can't be used.
+    """
+    settings, source = config.model, resolve(config.model.path)
+    network, tokenizer = load_skeleton(source, settings.trust_remote_code)
+    saved = read_settings(source).get("template")
+    template = load_template(tokenizer, settings.template, saved, _limits(settings))
+    model = UniConv(network, tokenizer, template)
+    check_length(model, template, config, settings.path)
+    unfreeze(model, settings)
+    freeze(model, settings)
+
+
+def _limits(config: ModelConfig) -> Limits:
+    return Limits(config.conversation_tokens, config.passage_tokens, config.response_tokens)
 
 
 def unfreeze(model: UniConv, config: ModelConfig) -> None:

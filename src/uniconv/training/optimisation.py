@@ -55,7 +55,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a number to be looked at between steps; twice is at once."""
+    """Turns Ctrl-C and SIGTERM into a number to be looked at between steps.
+
+    A second Ctrl-C is obeyed at once. Any other second signal is a launcher's, which tells its
+    processes again what they have heard from the terminal.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -72,9 +76,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        if self.received:
+        if number == self.received == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self.received = self.received or number
 
 
 def leave(number: int) -> None:

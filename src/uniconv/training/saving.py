@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,10 +14,17 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from uniconv.config import TrainConfig
+from uniconv.errors import UniConvError
+from uniconv.files import writing
 from uniconv.model import UniConv
+from uniconv.pretrained import read_settings
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import run_provenance, save_checkpoint
+from uniconv.training.distributed import most
 from uniconv.training.sharding import is_sharded, whole, whole_weights
+
+BEST = "best"
+"""The folder of the model that is best on dev."""
 
 
 class Saver:
@@ -36,43 +45,77 @@ class Saver:
         self._optimizer = optimizer
         self._average = average
         self._about = about
+        self._best = _best(config)
+        self._record: dict[str, Any] | None = None
+
+    def best(self, step: int, measured: Mapping[str, float]) -> bool:
+        """Keeps the model in the folder ``best`` if it is better on dev than any before."""
+        value = _goodness(self._config.checkpoints.best, measured)
+        if not value > self._best:
+            return False
+        self._best = value
+        self.model(self._config.output / BEST, step, dev=dict(measured))
+        return True
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         """Writes a checkpoint after ``step`` steps, with ``state`` beside the step."""
         weights = self._weights()
         optimizer = whole(self._optimizer.state_dict())
         average = whole(self._average.averages)
-        if self._accelerator.is_main_process:
-            save_checkpoint(
-                self._config.output,
-                step,
-                self._model,
-                optimizer,
-                self._config.checkpoints.keep,
-                {**self._about, **state},
-                average,
-                weights,
-            )
-        self._accelerator.wait_for_everyone()
+        with self._together() as writes:
+            if writes:
+                save_checkpoint(
+                    self._config.output,
+                    step,
+                    self._model,
+                    optimizer,
+                    self._config.checkpoints.keep,
+                    {**self._about, **state},
+                    average,
+                    weights,
+                )
 
-    def model(self, folder: Path, step: int) -> None:
-        """Writes the model, with its averaged weights if there are any."""
+    def model(self, folder: Path, step: int, **about: Any) -> None:
+        """Writes the model, with its averaged weights if there are any.
+
+        ``about`` is kept in its record.
+        """
         merge = self._config.model.merge
         with self._average.in_place():
             weights = self._weights()
-            if self._accelerator.is_main_process:
-                about = run_provenance(self._config, step, self._about)
-                if weights is None or not merge:
-                    self._model.save_pretrained(
-                        folder, merge=merge, training=about, weights=weights
-                    )
-                else:
-                    self._merge(folder, about, weights)
-        self._accelerator.wait_for_everyone()
+            with self._together() as writes:
+                if writes:
+                    record = self._provenance(step) | about
+                    if weights is None or not merge:
+                        self._model.save_pretrained(
+                            folder, merge=merge, training=record, weights=weights
+                        )
+                    else:
+                        self._merge(folder, record, weights)
+
+    def _provenance(self, step: int) -> dict[str, Any]:
+        if self._record is None:  # checksums of large corpora take their time
+            self._record = run_provenance(self._config, step, self._about)
+        return {**self._record, "steps": step}
+
+    @contextmanager
+    def _together(self) -> Iterator[bool]:
+        """True in the one process that writes; if that fails, all processes leave."""
+        failure: UniConvError | None = None
+        try:
+            yield self._accelerator.is_main_process
+        except UniConvError as error:
+            failure = error
+        failed = most(int(failure is not None))
+        if failure is not None:
+            raise failure
+        if failed:
+            raise SystemExit(2)
 
     def _merge(self, folder: Path, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         """Folds an adapter into the backbone, which no process has whole, by loading it again."""
-        with TemporaryDirectory(dir=self._config.output, prefix=".merging-") as apart:
+        output = self._config.output
+        with writing(folder), TemporaryDirectory(dir=output, prefix=".merging-") as apart:
             self._model.save_pretrained(apart, training=about, weights=weights)
             dtype = self._model.lm.dtype
             merged = UniConv.from_pretrained(apart, device="cpu", dtype=dtype)
@@ -80,3 +123,16 @@ class Saver:
 
     def _weights(self) -> dict[str, Tensor] | None:
         return whole_weights(self._model.network) if is_sharded(self._model.network) else None
+
+
+def _goodness(measure: str, measured: Mapping[str, float]) -> float:
+    """Larger is better; a loss that is no number is worse than anything."""
+    value = measured.get(measure, math.nan)
+    better = measure.endswith(("_mrr", "_accuracy"))
+    return (value if better else -value) if math.isfinite(value) else -math.inf
+
+
+def _best(config: TrainConfig) -> float:
+    """How good the model in the folder ``best`` was; minus infinity where there is none."""
+    record = read_settings(config.output / BEST).get("training") or {}
+    return _goodness(config.checkpoints.best, record.get("dev", {}))

@@ -7,6 +7,7 @@ the layers (embeddings, last norm, head) is gathered for a whole pass.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,30 +18,43 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from uniconv.config import Optimisation
+from uniconv.errors import ConfigError
 from uniconv.training.distributed import processes
 
 
-def shard(unit: nn.Module, parts: list[nn.Module], device: torch.device) -> None:
-    """Splits the parameters of ``unit`` over all processes, in place, and moves them to ``device``.
+def wants_sharding(settings: Optimisation) -> bool:
+    """Whether there are processes to share a model, and they shall.
 
-    ``unit`` must be called as a module wherever its parameters, or those of its ``parts``, are
-    needed, equally often in every process. Optimizers are made afterwards.
+    Raises:
+        ConfigError: Accelerate was told to do it, which would change the model a second time.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigError(
+            "accelerate launch: --use_fsdp is not for UniConv; launch without it (--multi_gpu) and "
+            "set optimisation.parallel to fsdp"
+        )
+    return settings.parallel == "fsdp" and processes() > 1
+
+
+def shard(unit: nn.Module, lm: Any, device: torch.device) -> None:
+    """Splits the parameters of ``unit`` over all processes, in place; ``lm`` is in it.
+
+    ``unit`` must be called as a module wherever its parameters are needed, and all processes must
+    call it, and ``lm`` in it, equally often. Optimizers are made afterwards.
     """
     mesh = init_device_mesh(device.type, (processes(),))
-    for part in parts:
-        fully_shard(part, mesh=mesh)
+    # The classes that the LM's family says never to split over devices are its layers.
+    names = set(getattr(lm, "_no_split_modules", None) or ())
+    for module in list(lm.modules()):
+        if type(module).__name__ in names:
+            fully_shard(module, mesh=mesh)
     fully_shard(unit, mesh=mesh)
 
 
 def is_sharded(network: nn.Module) -> bool:
     """Whether (parts of) a network were split by :func:`shard`."""
     return any(isinstance(module, FSDPModule) for module in network.modules())
-
-
-def layers(lm: Any) -> list[nn.Module]:
-    """The transformer layers of a causal LM, by the classes that its family says never to split."""
-    names = set(getattr(lm, "_no_split_modules", None) or ())
-    return [module for module in lm.modules() if type(module).__name__ in names]
 
 
 def reshard(network: nn.Module) -> None:
@@ -82,16 +96,22 @@ def whole_weights(network: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def split_like(state: dict[str, Any], parameters: list[Tensor]) -> dict[str, Any]:
-    """An optimizer's state with whole tensors, split as its parameters are."""
+def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """In the order of the optimizer's state."""
+    return [one for group in optimizer.param_groups for one in group["params"]]
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Gives an optimizer a state of whole tensors, split as its parameters are."""
+    trained = parameters(optimizer)
     states = {
         number: {
-            name: split(value, parameters[number]) if isinstance(value, Tensor) else value
+            name: split(value, trained[number]) if isinstance(value, Tensor) else value
             for name, value in of_one.items()
         }
         for number, of_one in state["state"].items()
     }
-    return {**state, "state": states}
+    optimizer.load_state_dict({**state, "state": states})
 
 
 def split(value: Tensor, parameter: Tensor) -> Tensor:

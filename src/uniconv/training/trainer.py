@@ -10,8 +10,7 @@ of all processes. In-batch negatives come from all processes, but from one pass.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from uniconv.config import TrainConfig, all_objectives, check_config, stage_settings
-from uniconv.errors import UniConvError
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import (
     Checkpoint,
@@ -35,24 +33,20 @@ from uniconv.training.diagnosis import Diagnosis
 from uniconv.training.distributed import total
 from uniconv.training.evaluation import Evaluation, dev_examples
 from uniconv.training.examples import POOL, read_examples
-from uniconv.training.failures import Watch
+from uniconv.training.failures import Watch, check_finite
 from uniconv.training.forwards import choose
 from uniconv.training.gradcache import Cached
 from uniconv.training.heldout import HeldOut
 from uniconv.training.loggers import Loggers
-from uniconv.training.network import load_trainable, parameter_groups
+from uniconv.training.network import check_backbone, load_trainable, parameter_groups
 from uniconv.training.objective import Objective
 from uniconv.training.optimisation import STOPPING, StopSignals, leave, seed_step, uses_bf16
 from uniconv.training.refreshing import Refresher
 from uniconv.training.reporting import Reporter, Window
 from uniconv.training.saving import Saver
-from uniconv.training.sharding import layers, reshard, shard, split_like, whole
+from uniconv.training.sharding import load_state, parameters, reshard, shard, wants_sharding, whole
 from uniconv.training.stages import Course, RunStage
 from uniconv.training.teacher import open_teacher
-
-
-class DivergedError(UniConvError):
-    """A loss or gradient is no longer a finite number; training on would spoil the model."""
 
 
 def train(config: TrainConfig) -> Path:
@@ -71,6 +65,8 @@ def train(config: TrainConfig) -> Path:
     checkpoint = open_run(config)
     if (done := finished(config)) is not None:
         return done
+    if checkpoint is None:
+        check_backbone(config)
     return Trainer(config, checkpoint).run()
 
 
@@ -84,7 +80,7 @@ class Trainer:
             not torch.accelerator.is_available()
         )  # Accelerate must be told to join processes there
         device = PartialState(cpu=cpu).device
-        self.sharded = settings.parallel == "fsdp" and PartialState().num_processes > 1
+        self.sharded = wants_sharding(settings)
         bf16 = uses_bf16(settings, device)
         objectives = all_objectives(config)
         generates = all(stage.objectives.writes for stage in stage_settings(config))
@@ -106,7 +102,12 @@ class Trainer:
             examples = teacher.write_responses(examples)
         self.course = Course(config, examples, self.accelerator.num_processes)
         self.steps = self.course.steps
-        self.about = {"processes": self.accelerator.num_processes, "examples": examples.digest()}
+        world = self.accelerator.num_processes
+        self.about = {
+            "processes": world,
+            "turns": world * settings.batch_size,
+            "examples": examples.digest(),
+        }
         self.step = 0
         self.watch = Watch(self.course.warmup)
         if checkpoint is not None:
@@ -130,18 +131,14 @@ class Trainer:
         )
         self.wrapped: Any = self.objective
         if self.sharded:
-            run = self.objective.run
-            unit = run.run if isinstance(run, Cached) else run
-            shard(unit, layers(self.model.lm), self._device)
+            shard(self.objective.run.innermost, self.model.lm, self._device)
         else:
             self.wrapped = self.accelerator.prepare(self.objective)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
         )
         if checkpoint is not None:
-            self.optimizer.load_state_dict(
-                split_like(checkpoint.optimizer(), [*_parameters(self.optimizer)])
-            )
+            load_state(self.optimizer, checkpoint.optimizer())
         self.average = Average(self.model.network, settings.ema)
         if checkpoint is not None:
             self.average.load(checkpoint.folder)
@@ -229,15 +226,15 @@ class Trainer:
                 self.accelerator.backward(self.objective.combine(parts, scale))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-        parameters = list(_parameters(self.optimizer))
-        norm = whole(clip_grad_norm_(parameters, settings.max_gradient_norm))
+        norm = whole(clip_grad_norm_(parameters(self.optimizer), settings.max_gradient_norm))
         measured = total(torch.stack([*sums.values()])).tolist()
         by_part = dict(zip(PARTS, counts, strict=True))
         for name, value in zip(sums, measured, strict=True):
             window.add(name, value, by_part[name.partition("_")[0]])
         window.add("gradient_norm", float(norm))
         window.add("tokens", tokens)
-        self._check_finite(dict(zip(sums, measured, strict=True)), float(norm))
+        figures = dict(zip(sums, measured, strict=True)) | {"gradient": float(norm)}
+        check_finite(figures, self.step + 1, self.config.output)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate(self.step)
         self.optimizer.step()
@@ -248,16 +245,6 @@ class Trainer:
     def _batches(self, stage: RunStage) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         return map(self.collators[stage.name], stage.picks(self.step, process, processes))
-
-    def _check_finite(self, sums: Mapping[str, float], norm: float) -> None:
-        if math.isfinite(norm) and all(map(math.isfinite, sums.values())):
-            return
-        bad = [name for name, value in sums.items() if not math.isfinite(value)]
-        raise DivergedError(
-            f"training diverged at step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not "
-            f"a finite number; checkpoints in {self.config.output / 'checkpoints'} are from before "
-            "it, try a lower optimisation.learning_rate in a new output folder"
-        )
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.course.ended(self.step) is not None
@@ -278,6 +265,7 @@ class Trainer:
             measured = self.evaluation.run()
             reshard(self.objective)
         self._report(loggers, "dev", measured)
+        self.saver.best(self.step, measured)
 
     def _diagnose(self, loggers: Loggers) -> None:
         if self.diagnosis.due(self.step):
@@ -300,9 +288,3 @@ class Trainer:
     @property
     def _device(self) -> torch.device:
         return torch.device(self.accelerator.device)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    """In the order of the optimizer's state."""
-    for group in optimizer.param_groups:
-        yield from group["params"]
