@@ -26,7 +26,7 @@ from uniconv.studies.reports import (
     write_report,
 )
 from uniconv.studies.runs import Pair, plain_runs, run_all
-from uniconv.studies.seeds import Table, differences_from, markdown_of, table_of
+from uniconv.studies.seeds import Table, differences_from, interval_note, markdown_of, table_of
 from uniconv.studies.variants import NAMES, variant
 
 
@@ -63,7 +63,7 @@ def ablation(study: AblationConfig, console: Console | None = None) -> dict[str,
 
 
 def draw_variants(table: Table, names: Mapping[str, str], out: Path) -> list[Path]:
-    """NDCG@3 and F1 of each variant: the mean, its interval, and every seed as a small dot."""
+    """NDCG@3 and F1 of each variant: the mean, its interval, and every seed as a tick."""
     measures = [one for one in ("ndcg@3", "f1") if all(one in row for row in table.values())]
     with figure(out, "variants", height=1.4 + 0.42 * len(table)) as (drawing, files):
         panels = drawing.subplots(1, len(measures), sharey=True, squeeze=False)[0]
@@ -85,5 +85,5 @@ def draw_variants(table: Table, names: Mapping[str, str], out: Path) -> list[Pat
             axes.set_ylim(len(table) - 0.5, -0.5)
             axes.grid(visible=False, axis="y")
         panels[0].set_title("Variants")
-        note(panels[0], "bars: 95 % intervals over seeds; ticks: the seeds")
+        note(panels[0], interval_note(table))
     return files

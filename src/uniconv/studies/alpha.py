@@ -26,7 +26,7 @@ from uniconv.studies.reports import (
     write_report,
 )
 from uniconv.studies.runs import Pair, plain_runs, run_all
-from uniconv.studies.seeds import Table, markdown_of, table_of
+from uniconv.studies.seeds import Table, interval_note, markdown_of, table_of
 from uniconv.studies.variants import with_alpha
 
 X, Y = "ndcg@3", "f1"
@@ -102,7 +102,7 @@ def draw(table: Table, front: list[str], out: Path) -> list[Path]:
         axes.set_xlabel(f"{X}: retrieval")
         axes.set_ylabel(f"{Y}: responses")
         axes.set_title("Retrieval against responses, by alpha")
-        note(axes, "circles: Pareto front; bars: 95 % intervals over seeds")
+        note(axes, f"circles: Pareto front; {interval_note(table)}")
     with figure(out, "by-alpha", height=3.2) as (drawing, more):
         values = [float(name.removeprefix("alpha-")) for name in table]
         for number, (axes, measure) in enumerate(zip(drawing.subplots(1, 2), (X, Y), strict=True)):
@@ -113,5 +113,5 @@ def draw(table: Table, front: list[str], out: Path) -> list[Path]:
             axes.set_ylabel(f"{measure}, mean over turns")
             if number == 0:
                 axes.set_title("Both measures by alpha")
-                note(axes, "bars: 95 % intervals over seeds")
+                note(axes, interval_note(table))
     return [*files, *more]

@@ -74,6 +74,12 @@ def differences_from(first: str, table: Table) -> Table:
     }
 
 
+def interval_note(table: Table) -> str:
+    """What the bars of a figure are, if it has any."""
+    several = any(one.reach is not None for row in table.values() for one in row.values())
+    return "bars: 95 % intervals over seeds" if several else "one seed, so no intervals"
+
+
 def markdown_of(table: Table, names: dict[str, str] | None = None) -> str:
     """A table as Markdown; ``names`` are what variants are called."""
     measures = list(dict.fromkeys(one for row in table.values() for one in row))
