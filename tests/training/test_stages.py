@@ -188,7 +188,7 @@ def test_turns_that_serve_no_part_of_a_stage_are_left_out(
     )
     source["conversations"] = [str(tmp_path / "bare.jsonl")]
     joint_and_cii = [STAGES[0], only[0]]
-    config = staged(configure, "c", joint_and_cii, data={"train": [source]}, model={"path": "none"})
+    config = staged(configure, "c", joint_and_cii, data={"train": [source]})
     with pytest.raises(ConfigError, match=r"stages\[1\] \(cii\): no turn of its sources"):
         train(config)
 

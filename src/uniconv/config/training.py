@@ -255,17 +255,21 @@ def _combination_problems(config: TrainConfig) -> Iterator[str]:
         if not problems:
             yield from refresh_problems(config)
             yield from distillation_problems(config.distillation, all_objectives(config))
+            yield from _best_problems(config)
     if config.data.mixing_temperature != 1 and any(source.share for source in config.data.train):
         yield "data.mixing_temperature: sources have shares, which leave nothing to it"
     yield from mixture_problems(config.data.train, config.data.dev)
-    part, weights = config.checkpoints.best.partition("_")[0], all_objectives(config)
+
+
+def _best_problems(config: TrainConfig) -> Iterator[str]:
+    weights = all_objectives(config)
     measured = {
         "loss": 1.0,
         "retrieval": weights.retrieval,
         "generation": weights.generation,
         "grounded": weights.gamma,
     }
-    if config.data.dev and not measured[part]:
+    if config.data.dev and not measured[config.checkpoints.best.partition("_")[0]]:
         yield f"checkpoints.best: {config.checkpoints.best} isn't measured, as its weight is 0"
 
 
