@@ -83,6 +83,7 @@ class Figures:
     def __init__(self, data: Path, out: Path, model: str) -> None:
         self._data, self._out, self._model_path = data, out, model
         self._console = Console(quiet=True)
+        self._built: set[Path] = set()
 
     def measure(self, one: Measured) -> None:
         """All rows of a set that OUT does not have yet."""
@@ -103,7 +104,9 @@ class Figures:
             if encoder:
                 model = SentenceEncoder(str(get_model_path()), options.get("query", "history"))
             place = self._out / ("minilm-index" if encoder else "index") / index
-            build_index([passages], place, model, exact_below=sys.maxsize)
+            if place not in self._built:  # opening it anew would read the corpus for its checksum
+                build_index([passages], place, model, exact_below=sys.maxsize)
+                self._built.add(place)
             settings = RetrievalEvaluation(
                 conversations,
                 out,

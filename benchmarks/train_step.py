@@ -31,6 +31,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import UniConv
+from uniconv.states import padded
 from uniconv.templates import Limits, load_template
 from uniconv.training.collate import Batch, Collator
 from uniconv.training.examples import POOL, read_examples
@@ -145,12 +146,8 @@ def _peer(model: UniConv, batch: Batch, weights: Objectives) -> Step:
 
 
 def _padded(sequences: Sequence[list[int]], device: torch.device) -> dict[str, Tensor]:
-    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(sequences):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    ids, mask = padded([torch.tensor(tokens) for tokens in sequences])
+    return {"input_ids": ids.to(device), "attention_mask": mask.long().to(device)}
 
 
 def tokens_of(name: str, model: UniConv, batch: Batch, budget: int) -> int:

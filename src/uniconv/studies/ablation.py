@@ -26,7 +26,14 @@ from uniconv.studies.reports import (
     write_report,
 )
 from uniconv.studies.runs import Pair, plain_runs, run_all
-from uniconv.studies.seeds import Table, differences_from, interval_note, markdown_of, table_of
+from uniconv.studies.seeds import (
+    Table,
+    differences_from,
+    interval_note,
+    json_of,
+    markdown_of,
+    table_of,
+)
 from uniconv.studies.variants import NAMES, variant
 
 
@@ -54,10 +61,7 @@ def ablation(study: AblationConfig, console: Console | None = None) -> dict[str,
     sections += [figure_links(files), *turn_tests(runs, names, study.evaluation.seed)]
     result = {
         **common_result(study, plain_runs(runs)),
-        "variants": {
-            name: {measure: value.to_json() for measure, value in row.items()}
-            for name, row in table.items()
-        },
+        "variants": json_of(table),
     }
     return write_report(study.output, sections, result, console)
 

@@ -26,7 +26,7 @@ from uniconv.studies.reports import (
     write_report,
 )
 from uniconv.studies.runs import Pair, plain_runs, run_all
-from uniconv.studies.seeds import Table, interval_note, markdown_of, table_of
+from uniconv.studies.seeds import Table, interval_note, json_of, markdown_of, table_of
 from uniconv.studies.variants import with_alpha
 
 X, Y = "ndcg@3", "f1"
@@ -66,10 +66,7 @@ def alpha(study: AlphaConfig, console: Console | None = None) -> dict[str, Any]:
     result = {
         **common_result(study, plain_runs(runs)),
         "pareto": front,
-        "variants": {
-            name: {measure: value.to_json() for measure, value in row.items()}
-            for name, row in table.items()
-        },
+        "variants": json_of(table),
     }
     return write_report(study.output, sections, result, console)
 

@@ -58,6 +58,14 @@ def table_of(runs: Sequence[Run]) -> Table:
     return table
 
 
+def json_of(table: Table) -> dict[str, dict[str, dict[str, object]]]:
+    """As ``result.json`` has it."""
+    return {
+        name: {measure: value.to_json() for measure, value in row.items()}
+        for name, row in table.items()
+    }
+
+
 def differences_from(first: str, table: Table) -> Table:
     """Each other variant less the ``first``, seed by seed: runs of a seed start alike."""
     base = table[first]
