@@ -20,19 +20,19 @@ def trees_of(sequences: list[tuple[list[int], int]], budget: int = 1000) -> list
 
 
 @given(WALLED)
-def test_segments_let_every_node_ask_once_and_see_what_it_may(
+def test_segments_answer_every_node_by_what_it_may_see(
     sequences: list[tuple[list[int], int]],
 ) -> None:
     trees = trees_of(sequences, budget=12)
     visible = packed(trees).visible()[0, 0]
     found = segments(trees, torch.device("cpu"))
-    queries = found.queries.split(found.own)
-    keys = found.keys.split(found.lengths)
-    assert torch.equal(found.queries[found.order], torch.arange(len(visible)))
-    for asking, seen in zip(queries, keys, strict=True):
-        for place, node in enumerate(asking):
-            expected = visible[node].nonzero().flatten().tolist()
-            assert sorted(seen[: len(seen) - len(asking) + place + 1].tolist()) == expected
+    assert found.queries[found.answers].tolist() == list(range(len(visible)))
+    seen: list[list[int]] = []
+    for asking, keys in zip(found.asking, found.keys.split(found.lengths), strict=True):
+        first = len(keys) - asking + 1
+        seen += [sorted(keys[:end].tolist()) for end in range(first, len(keys) + 1)]
+    for node, answer in enumerate(found.answers):
+        assert seen[answer] == visible[node].nonzero().flatten().tolist()
 
 
 @pytest.mark.parametrize("seed", range(3))

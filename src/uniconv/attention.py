@@ -1,10 +1,10 @@
 """Attention over trees: a token sees its ancestors, and no mask of all pairs is made.
 
 The LM's linear layers run over the tokens of many trees, packed one after another without padding.
-Attention then goes sequence by sequence: the longest of a tree first, and of every other one the
-tokens that no earlier one has, with the keys of their whole path. It is exact, and costs what the
-sequences' own attention would, less what they share. On CUDA one kernel of ``flex_attention`` does
-it, by blocks of the mask that :mod:`uniconv.tree` describes.
+Attention then goes sequence by sequence: the longest of a tree first, and of every other one for
+the tokens that no earlier one has, with the keys of their whole path. It is exact, and costs what
+the sequences' own attention would, less what they share. On CUDA one kernel of ``flex_attention``
+does it, by blocks of the mask that :mod:`uniconv.tree` describes.
 
 Transformers calls it as the attention implementation ``uniconv``, which is its own ``sdpa`` for
 every pass that gives no ``tree``.
@@ -34,41 +34,51 @@ NAME = "uniconv"
 class Segments:
     """Trees, packed one after another, as what attention computes piece by piece.
 
-    A segment is a path of nodes of which the last ``own`` ask and all are seen. ``keys`` (int64)
-    are the nodes of all paths, ``lengths`` how many each path has; ``queries`` are the nodes that
-    ask, segment by segment, and ``order`` puts what they get back into the order of nodes.
+    A segment is a path of nodes of which the last ``asking`` ask and all are seen. ``keys``
+    (int64) are the nodes of all paths, ``lengths`` how many each path has; ``queries`` are the
+    nodes that ask, segment by segment; ``answers`` (int64) tells for each node which of all the
+    queries' results is its own.
     """
 
     keys: Tensor
     lengths: list[int]
     queries: Tensor
-    own: list[int]
-    order: Tensor
+    asking: list[int]
+    answers: Tensor
 
 
 def segments(trees: Sequence[Tree], device: torch.device) -> Segments:
-    """Every node asks in one segment: that of the longest path that it is on.
+    """Every node gets its answer in one segment: that of the longest path that it is on.
 
-    Behind a wall a path goes on as a segment of its own, that sees from the wall on.
+    Where more than half of a path is new, all of it asks: half of a square costs less than most
+    of it. Behind a wall a path goes on as a segment of its own, that sees from the wall on.
     """
     keys: list[int] = []
     queries: list[int] = []
     lengths: list[int] = []
-    own: list[int] = []
+    asking: list[int] = []
+    answers = [-1] * sum(map(len, trees))
     start = 0
     for tree in trees:
-        asked: set[int] = set()
         for seen, first in sorted(_runs(tree), key=lambda run: -len(run[0])):
-            new = [node for node in seen[first:] if node not in asked]
+            path = [start + node for node in seen]
+            new = [node for node in path[first:] if answers[node] < 0]
             if new:
-                asked.update(new)
-                keys += [start + node for node in seen]
-                queries += [start + node for node in new]
-                lengths.append(len(seen))
-                own.append(len(new))
+                asks = path if 2 * len(new) > len(path) else new
+                for back, node in enumerate(reversed(new), 1):
+                    answers[node] = len(queries) + len(asks) - back
+                keys += path
+                queries += asks
+                lengths.append(len(path))
+                asking.append(len(asks))
         start += len(tree)
-    nodes = torch.tensor(queries, device=device)
-    return Segments(torch.tensor(keys, device=device), lengths, nodes, own, nodes.argsort())
+    return Segments(
+        torch.tensor(keys, device=device),
+        lengths,
+        torch.tensor(queries, device=device),
+        asking,
+        torch.tensor(answers, device=device),
+    )
 
 
 def _runs(tree: Tree) -> Iterator[tuple[list[int], int]]:
@@ -116,7 +126,7 @@ def tree_attention(
         )
         return flex
     # One gather and one split for all segments: a slice each would cost them all in backward.
-    queries = torch.split(query.index_select(2, tree.queries), tree.own, 2)
+    queries = torch.split(query.index_select(2, tree.queries), tree.asking, 2)
     keys = torch.split(key.index_select(2, tree.keys), tree.lengths, 2)
     values = torch.split(value.index_select(2, tree.keys), tree.lengths, 2)
     pieces = [
@@ -132,14 +142,14 @@ def tree_attention(
         )
         for q, k, v in zip(queries, keys, values, strict=True)
     ]
-    return torch.cat(pieces, 2).index_select(2, tree.order).transpose(1, 2), None
+    return torch.cat(pieces, 2).index_select(2, tree.answers).transpose(1, 2), None
 
 
-def _last(own: int, length: int, device: torch.device) -> Tensor | None:
-    """The causal mask of the last ``own`` of ``length`` tokens, bool [own, length], if not all."""
-    if own == length:
+def _last(asking: int, length: int, device: torch.device) -> Tensor | None:
+    """The causal mask of the last tokens of so many, bool [asking, length], if not all ask."""
+    if asking == length:
         return None
-    return torch.ones(own, length, dtype=torch.bool, device=device).tril(length - own)
+    return torch.ones(asking, length, dtype=torch.bool, device=device).tril(length - asking)
 
 
 AttentionInterface.register(NAME, tree_attention)
