@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tiny import tiny_uniconv
 from uniconv.citations import Marks
+from uniconv.decoding import Generation
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
 from uniconv.retrieval.building import build_index
@@ -31,13 +32,15 @@ class Scripted(UniConv):
 
     said: Sequence[str] = ("Engineers built it [1].",)
     read_passages: Sequence[Passage] = ()
+    options: dict[str, Any]
 
     def generate(
         self, conversation: Any, passages: Sequence[Passage] = (), **options: Any
-    ) -> Iterator[str]:  # type: ignore[override]
-        assert conversation.tokens and options["max_new_tokens"] == 128
+    ) -> Generation:
+        assert conversation.tokens and options["stop_loops"]
+        self.options = options
         self.read_passages = passages
-        yield from self.said
+        return Generation(iter(self.said), None, len(conversation.tokens))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,37 @@ def test_an_answer_cites_the_passages_that_it_marks(model: Scripted, index: Inde
     assert [c.passage for c in answer.citations] == [p.passage for p in answer.passages[:2]]
     assert list(model.read_passages) == [p.passage for p in answer.passages[:2]]
     assert {"read", "retrieve", "first_text", "write", "total"} == set(answer.timings)
+
+
+def test_settings_of_one_question_come_before_those_of_the_search(
+    model: Scripted, index: Index
+) -> None:
+    search = searching(model, index, retrieve=4)
+    own = SearchSettings(retrieve=2, read=1, temperature=0.5, stop=("X",), max_new_tokens=7)
+    assert len(search.stream("Why does bread rise?", own).passages) == 2
+    expected = {"temperature": 0.5, "stop": ("X",), "max_new_tokens": 7, "top_p": 1.0}
+    assert expected.items() <= model.options.items()
+    assert len(search.stream("Why does bread rise?").passages) == 4
+    assert model.options["max_new_tokens"] == 128
+
+
+def test_usage_counts_what_was_read_and_written(index: Index) -> None:
+    model = tiny_uniconv()
+    search = searching(model, index, read=1, max_new_tokens=5)
+    asked = Conversation.start("Why does bread rise?")
+    answer = search.ask(asked)
+    suffix = model.template.answer_suffix([answer.passages[0].passage])
+    assert answer.usage.prompt_tokens == len(model.template.conversation(asked)) + len(suffix)
+    assert (answer.usage.cached_tokens, answer.usage.completion_tokens) == (0, 5)
+    assert answer.finish_reason == "length"
+
+
+def test_a_closed_stream_is_answered_by_what_was_written(index: Index) -> None:
+    stream = searching(tiny_uniconv(), index, read=1).stream("Why does bread rise?")
+    first = next(iter(stream))
+    stream.close()
+    assert stream.answer.text == first.strip()
+    assert stream.answer.finish_reason == "stop"
 
 
 def test_the_stream_shows_what_the_answer_says(model: Scripted, index: Index) -> None:
@@ -136,6 +170,7 @@ def test_an_index_of_another_model_is_refused(index: Index) -> None:
         ({"read": 11}, "read must be from 1 to retrieve"),
         ({"read": 0}, "read must be from 1 to retrieve"),
         ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more"),
+        ({"temperature": -1.0}, "temperature must be 0 or more"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from uniconv.types import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a response is written.
+
+    It ends with the template's end token, before the first of the ``stop`` strings, after
+    ``max_new_tokens``, or, with ``stop_loops``, once it only repeats itself. ``temperature`` 0 is
+    greedy; otherwise tokens are sampled from the smallest set that holds ``top_p`` of the
+    probability, reproducibly with a ``seed``.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: Sequence[str] = ()
+    stop_loops: bool = False
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
 
 
 class Sampler:
@@ -16,20 +43,14 @@ class Sampler:
     reaches ``top_p``.
     """
 
-    def __init__(
-        self, temperature: float, top_p: float, seed: int | None, device: torch.device
-    ) -> None:
-        if temperature < 0:
-            raise ValueError(f"temperature must be 0 or more, not {temperature}")
-        if not 0 < top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
-        self.temperature = temperature
-        self.top_p = top_p
+    def __init__(self, decoding: Decoding, device: torch.device) -> None:
+        self.temperature = decoding.temperature
+        self.top_p = decoding.top_p
         self._generator = torch.Generator(device)
-        if seed is None:
+        if decoding.seed is None:
             self._generator.seed()
         else:
-            self._generator.manual_seed(seed)
+            self._generator.manual_seed(decoding.seed)
 
     def __call__(self, logits: Tensor) -> int:
         """The next token id for ``logits`` [vocabulary]."""
@@ -103,3 +124,71 @@ class TextStream:
         new = text[self._shown :]
         self._shown = max(self._shown, len(text))
         return new
+
+
+class Writer:
+    """Makes a response of tokens as they come, and knows when it ends, and why.
+
+    ``finish_reason`` is None until it ends; ``tokens`` are those of the response so far.
+    """
+
+    def __init__(self, tokenizer: Any, ends: frozenset[int], decoding: Decoding) -> None:
+        self._stream = TextStream(tokenizer, decoding.stop)
+        self._ends = ends
+        self._decoding = decoding
+        self.finish_reason: FinishReason | None = None
+        if decoding.max_new_tokens < 1:
+            self.finish_reason = "length"
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self._stream.tokens
+
+    def push(self, token: int) -> str:
+        """The text that ``token`` settles, possibly none."""
+        if token in self._ends:
+            self.finish_reason = "stop"
+            return self._stream.rest()
+        piece = self._stream.push(token)
+        if self._stream.ended or (self._decoding.stop_loops and is_loop(self.tokens)):
+            self.finish_reason = "stop"
+        elif len(self.tokens) >= self._decoding.max_new_tokens:
+            self.finish_reason = "length"
+        return piece + self._stream.rest() if self.finish_reason else piece
+
+
+class Generation(Iterator[str]):
+    """A response while it is written: iterate for its text.
+
+    ``prompt_tokens`` is the length of what it goes on from. :meth:`close` ends it early.
+    """
+
+    def __init__(self, pieces: Iterator[str], writer: Writer | None, prompt_tokens: int) -> None:
+        self._pieces = pieces
+        self._writer = writer
+        self.prompt_tokens = prompt_tokens
+
+    @classmethod
+    def fixed(cls, text: str, prompt_tokens: int = 0) -> Self:
+        """A text that no model wrote."""
+        return cls(iter([text]), None, prompt_tokens)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        if hasattr(self._pieces, "close"):
+            self._pieces.close()
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many tokens were written so far."""
+        return len(self._writer.tokens) if self._writer else 0
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Why it ended; ``stop`` for what was ended early."""
+        return (self._writer and self._writer.finish_reason) or "stop"

@@ -24,7 +24,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from uniconv.decoding import Sampler, TextStream, is_loop
+from uniconv.decoding import Decoding, Generation, Sampler, Writer
 from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
@@ -59,11 +59,16 @@ class Settings:
 
 @dataclass(slots=True)
 class Reading:
-    """A conversation that was read once: its tokens, embedding (float32 [d]) and KV cache."""
+    """A conversation that was read once: its tokens and embedding (float32 [d]).
+
+    ``cached`` of the tokens had been read before. ``cache`` is the KV cache, where an engine
+    doesn't keep it.
+    """
 
     tokens: list[int]
     embedding: np.ndarray
-    cache: DynamicCache
+    cached: int = 0
+    cache: DynamicCache | None = None
 
 
 class UniConv:
@@ -263,9 +268,8 @@ class UniConv:
         Raises:
             ValueError: a conversation's last question is already answered.
         """
-        for conversation in conversations:
-            _check_waits(conversation)
-        return self.encode([self.template.conversation_query(c) for c in conversations], **options)
+        marker = [self.template.marker]
+        return self.encode([self.open_question(one) + marker for one in conversations], **options)
 
     def encode_passages(self, passages: Sequence[Passage], **options: Any) -> np.ndarray:
         """Embeddings of passages to be retrieved, float32 [n, d]; options as of :meth:`encode`."""
@@ -273,11 +277,25 @@ class UniConv:
 
     # Reading once, and answering
 
-    @torch.inference_mode()
     def read(self, conversation: Conversation) -> Reading:
         """Reads ``C_n`` in one pass that serves both its embedding and its answer."""
-        _check_waits(conversation)
-        tokens = self.template.conversation(conversation)
+        return self._read(self.open_question(conversation))
+
+    def open_question(self, conversation: Conversation) -> list[int]:
+        """The tokens of ``C_n``.
+
+        Raises:
+            ValueError: the conversation's last question is already answered.
+        """
+        if not conversation.waits:
+            raise ValueError(
+                f"conversation '{conversation.id}' has no open question; use "
+                "Conversation.context(n)"
+            )
+        return self.template.conversation(conversation)
+
+    @torch.inference_mode()
+    def _read(self, tokens: list[int]) -> Reading:
         ids = torch.tensor([[*tokens, self.template.marker]], device=self.device)
         cache = DynamicCache(config=self.lm.config.get_text_config())
         hidden = self.lm.base_model(
@@ -286,7 +304,7 @@ class UniConv:
         mask = torch.ones_like(ids, dtype=torch.bool)
         embedding = pool(hidden, mask, self.settings.pooling)[0].cpu().numpy()
         cache.crop(-1)  # the marker is a branch: the answer must not see it
-        return Reading(tokens, embedding, cache)
+        return Reading(tokens, embedding, cache=cache)
 
     def fitting(
         self, reading: Reading, passages: Sequence[Passage], max_new_tokens: int
@@ -299,60 +317,46 @@ class UniConv:
             passages = passages[:-1]
         return passages
 
-    @torch.inference_mode()
     def generate(
         self,
         conversation: Conversation | Reading,
         passages: Sequence[Passage] = (),
-        *,
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        stop: Sequence[str] = (),
-        stop_loops: bool = False,
-        seed: int | None = None,
-    ) -> Iterator[str]:
+        **options: Any,
+    ) -> Generation:
         """Writes the response piece by piece: closed-book, or grounded in ``passages``.
 
-        It ends with the template's end token, before the first of the ``stop`` strings, after
-        ``max_new_tokens``, or, with ``stop_loops``, once it only repeats itself. ``temperature`` 0
-        is greedy; otherwise tokens are sampled from the smallest set that holds ``top_p`` of the
-        probability, reproducibly with a ``seed``. A :class:`Reading` is not read again and can be
-        used again afterwards.
+        Options are those of :class:`uniconv.decoding.Decoding`. A :class:`Reading` is not read
+        again and can be used again afterwards.
         """
+        decoding = Decoding(**options)
         reading = conversation if isinstance(conversation, Reading) else self.read(conversation)
-        sampler = Sampler(temperature, top_p, seed, self.device)
-        stream = TextStream(self.tokenizer, stop)
-        cache, added = reading.cache, 0
-        pending = self.template.answer_suffix(self.fitting(reading, passages, max_new_tokens))
+        if reading.cache is None:
+            reading = self._read(reading.tokens)
+        passages = self.fitting(reading, passages, decoding.max_new_tokens)
+        suffix = self.template.answer_suffix(passages)
+        writer = Writer(self.tokenizer, self.template.stop, decoding)
+        pieces = self._write(reading, suffix, writer, Sampler(decoding, self.device))
+        return Generation(pieces, writer, len(reading.tokens) + len(suffix))
+
+    @torch.inference_mode()
+    def _write(
+        self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
+    ) -> Iterator[str]:
+        cache: Any = reading.cache
+        pending, added = suffix, 0
         if not pending:  # a format without an assistant header: the last token predicts the answer
             pending = reading.tokens[-1:]
             cache = copy.deepcopy(cache)
             cache.crop(-1)
         try:
-            for _ in range(max_new_tokens):
+            while writer.finish_reason is None:
                 ids = torch.tensor([pending], device=self.device)
                 added += len(pending)
                 logits = self.lm(
                     input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
                 ).logits[0, -1]
-                token = sampler(logits)
-                if token in self.template.stop:
-                    break
-                yield stream.push(token)
-                if stream.ended:
-                    return
-                if stop_loops and is_loop(stream.tokens):
-                    break
-                pending = [token]
-            yield stream.rest()
+                pending = [sampler(logits)]
+                yield writer.push(pending[0])
         finally:
-            if cache is reading.cache and added:
+            if suffix and added:
                 cache.crop(-added)
-
-
-def _check_waits(conversation: Conversation) -> None:
-    if not conversation.waits:
-        raise ValueError(
-            f"conversation '{conversation.id}' has no open question; use Conversation.context(n)"
-        )

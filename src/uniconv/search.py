@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from uniconv.citations import Marks, marked_numbers
+from uniconv.decoding import Decoding, Generation
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.retrieval.index import Index
 from uniconv.retrieval.queries import fuse, history_text
-from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage
+from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage, Usage
 
 Retriever = Literal["dense", "bm25", "hybrid"]
 
@@ -43,6 +44,8 @@ class SearchSettings:
     threshold: float | None = None
     max_new_tokens: int = 128
     temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
     seed: int | None = None
     nothing_found: str = "I found nothing about this in the documents."
 
@@ -58,6 +61,16 @@ class SearchSettings:
             )
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+        try:
+            Decoding(**self.decoding)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The options of ``generate``."""
+        names = ("max_new_tokens", "temperature", "top_p", "stop", "seed")
+        return {"stop_loops": True, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(slots=True)
@@ -66,21 +79,23 @@ class AnswerStream:
 
     ``passages`` are known before the first piece of text; of them the model reads ``read``, which
     its marks point to. ``confidence`` (see :meth:`ConversationalSearch.confidence`) decided on
-    ``found``; it is None for an empty index. Marks that point nowhere never show.
+    ``found``; it is None for an empty index. ``cached_tokens`` of the conversation had been read
+    for an earlier turn. Marks that point nowhere never show. :meth:`close` ends it early.
     """
 
     passages: tuple[ScoredPassage, ...]
     found: bool
     confidence: float | None
     read: Sequence[Passage]
-    _pieces: Iterator[str]
+    cached_tokens: int
+    _generation: Generation
     _timings: dict[str, float]
     _started: float
     _text: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[str]:
         begun = time.perf_counter()
-        for piece in Marks(len(self.read)).clean(self._pieces):
+        for piece in Marks(len(self.read)).clean(self._generation):
             shown = piece if self._text else piece.lstrip()
             if shown:
                 self._timings.setdefault("first_text", time.perf_counter() - self._started)
@@ -103,7 +118,22 @@ class AnswerStream:
             passages=self.passages,
             found=self.found,
             timings=dict(self._timings),
+            usage=Usage(
+                self._generation.prompt_tokens,
+                self.cached_tokens,
+                self._generation.completion_tokens,
+            ),
+            finish_reason=self._generation.finish_reason,
         )
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Seconds by stage, of the stages that are over."""
+        return dict(self._timings)
+
+    def close(self) -> None:
+        """Stops writing; what is there is the answer."""
+        self._generation.close()
 
 
 class ConversationalSearch:
@@ -125,38 +155,45 @@ class ConversationalSearch:
         """The answer to the conversation's open question, or to a question that starts one."""
         return self.stream(conversation).answer
 
-    def stream(self, conversation: Conversation | str) -> AnswerStream:
-        """Retrieves at once; the answer is written as the result is iterated."""
+    def stream(
+        self, conversation: Conversation | str, settings: SearchSettings | None = None
+    ) -> AnswerStream:
+        """Retrieves at once; the answer is written as the result is iterated.
+
+        ``settings`` hold for this question, in place of the search's own.
+        """
         started = time.perf_counter()
+        settings = settings or self.settings
         if isinstance(conversation, str):
             conversation = Conversation.start(conversation)
         reading = self.model.read(conversation)
         read = time.perf_counter()
-        dense = self.index.search(reading.embedding[None], self.settings.retrieve)[0]
-        passages = tuple(self._retrieve(conversation, dense))
+        dense = self.index.search(reading.embedding[None], settings.retrieve)[0]
+        passages = tuple(self._retrieve(conversation, dense, settings))
         timings = {"read": read - started, "retrieve": time.perf_counter() - read}
         confidence = self.confidence(reading.embedding, dense[0].score) if dense else None
-        found = bool(passages) and self._is_found(confidence)
+        found = bool(passages) and self._is_found(confidence, settings)
         cited: Sequence[Passage] = ()
-        pieces: Iterator[str] = iter([self.settings.nothing_found])
         if found:
-            best = [scored.passage for scored in passages[: self.settings.read]]
-            cited = self.model.fitting(reading, best, self.settings.max_new_tokens)
-            pieces = self.model.generate(
-                reading,
-                cited,
-                max_new_tokens=self.settings.max_new_tokens,
-                temperature=self.settings.temperature,
-                stop_loops=True,
-                seed=self.settings.seed,
-            )
-        return AnswerStream(passages, found, confidence, cited, pieces, timings, started)
+            best = [scored.passage for scored in passages[: settings.read]]
+            cited = self.model.fitting(reading, best, settings.max_new_tokens)
+            generation = self.model.generate(reading, cited, **settings.decoding)
+        else:
+            generation = Generation.fixed(settings.nothing_found, len(reading.tokens))
+        return AnswerStream(
+            passages, found, confidence, cited, reading.cached, generation, timings, started
+        )
 
-    def retrieve(self, conversation: Conversation) -> list[ScoredPassage]:
+    def retrieve(
+        self, conversation: Conversation, settings: SearchSettings | None = None
+    ) -> list[ScoredPassage]:
         """The passages for the conversation's open question, best first."""
+        settings = settings or self.settings
+        if settings.retriever == "bm25":
+            return self._retrieve(conversation, [], settings)
         embedding = self.model.read(conversation).embedding
-        dense = self.index.search(embedding[None], self.settings.retrieve)[0]
-        return self._retrieve(conversation, dense)
+        dense = self.index.search(embedding[None], settings.retrieve)[0]
+        return self._retrieve(conversation, dense, settings)
 
     def confidence(self, embedding: np.ndarray, best: float) -> float:
         """How far the best score stands out from what chance would give, in standard deviations.
@@ -177,17 +214,17 @@ class ConversationalSearch:
         return self.index.sample_vectors(1024, seed=0)
 
     def _retrieve(
-        self, conversation: Conversation, dense: list[ScoredPassage]
+        self, conversation: Conversation, dense: list[ScoredPassage], settings: SearchSettings
     ) -> list[ScoredPassage]:
-        k = self.settings.retrieve
-        if self.settings.retriever == "dense":
+        k = settings.retrieve
+        if settings.retriever == "dense":
             return dense
-        if self.settings.retriever == "bm25":
+        if settings.retriever == "bm25":
             return self.index.search_text([history_text(conversation)], k)[0]
         return fuse(self.index, [conversation], [dense], k)[0]
 
-    def _is_found(self, confidence: float | None) -> bool:
-        threshold = self.settings.threshold
+    def _is_found(self, confidence: float | None, settings: SearchSettings) -> bool:
+        threshold = settings.threshold
         if threshold is None:
             threshold = self.model.settings.threshold
         return threshold is None or (confidence is not None and confidence >= threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,23 @@ class Citation:
     passage: Passage
 
 
+FinishReason = Literal["stop", "length"]
+"""Why a response ended: by itself (or because it only repeated itself), or for lack of room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens behind an answer.
+
+    ``prompt_tokens`` are those that it goes on from, conversation and passages; ``cached_tokens``
+    of them were read for an earlier turn.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the user gets.
@@ -120,3 +138,5 @@ class Answer:
     passages: tuple[ScoredPassage, ...]
     found: bool
     timings: Mapping[str, float]
+    usage: Usage
+    finish_reason: FinishReason

@@ -16,6 +16,7 @@ from uniconv.citations import without_marks
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
 from uniconv.data.lines import write_jsonl
+from uniconv.decoding import Generation
 from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.evaluation.response import evaluate_responses
 from uniconv.evaluation.response_settings import ResponseEvaluation
@@ -115,7 +116,7 @@ class FakeSearch:
         passages = tuple(ScoredPassage(one, 1.0) for one in (TOWER, *OTHERS[:3]))
         read = [scored.passage for scored in passages[:3]] if self.found else []
         text = self.texts[len(conversation.turns) - 1] if self.found else "I found nothing."
-        return AnswerStream(passages, self.found, 2.5, read, iter([text]), {}, 0.0)
+        return AnswerStream(passages, self.found, 2.5, read, 0, Generation.fixed(text), {}, 0.0)
 
 
 @pytest.fixture
