@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from retrieval_fixtures import FakeEncoder, passages, write_docx, write_pdf
 
 from uniconv.data.beir import write_corpus
 from uniconv.errors import ConfigError, DataError, IndexFolderError, UniConvError
-from uniconv.retrieval.building import LOCK, build_index
+from uniconv.retrieval.building import LOCK, build_index, update_index
 from uniconv.retrieval.chunking import Chunking
+from uniconv.retrieval.documents import SourceFile
 from uniconv.retrieval.index import VERSIONS, Index
 
 
@@ -322,3 +324,45 @@ def test_a_reader_never_sees_half_an_index(tmp_path):
         writer.join()
     assert writer.exitcode == 0
     assert len(versions) == 8
+
+
+def upload(folder, name, text):
+    """A document that lies elsewhere, with the name that it shall have."""
+    path = folder / "incoming" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return SourceFile(path, name)
+
+
+def test_documents_are_added_replaced_and_removed_by_name(docs, tmp_path):
+    out = tmp_path / "index"
+    build(docs, out)
+    shutil.rmtree(docs)  # what stays needs no files
+    encoder = FakeEncoder()
+    update_index(out, encoder, add=[upload(tmp_path, "new.md", "# New\nA new one.")])
+    index = check(out, [*ALL, "new.md#1"])
+    assert encoder.encoded == ["new.md#1"]
+    assert index.manifest.files[str(tmp_path / "incoming" / "new.md")].name == "new.md"
+
+    update_index(out, FakeEncoder(), add=[upload(tmp_path, "b.txt", "Another note.")])
+    index = check(out, [*(id for id in ALL if id != "b.txt#1"), "new.md#1", "b.txt#1"])
+    assert index.passage("b.txt#1").text == "Another note."
+
+    report = update_index(out, FakeEncoder(), remove=["a.md", "sub/e.docx"])
+    check(out, ["c.html#1", "d.pdf#1", "new.md#1", "b.txt#1"])
+    assert (files_of(report), report.encoded) == ((0, 0, 2, 4), 0)
+
+
+def test_a_document_that_cant_be_read_changes_nothing(docs, tmp_path):
+    out = tmp_path / "index"
+    build(docs, out)
+    before = Index.open(out).version
+    good, bad = (upload(tmp_path, name, text) for name, text in [("x.md", "X."), ("y.md", " ")])
+    with pytest.raises(UniConvError, match=r"y\.md: it holds no text; the index is unchanged"):
+        update_index(out, FakeEncoder(), add=[good, bad])
+    with pytest.raises(UniConvError, match="can't be left without documents"):
+        update_index(out, FakeEncoder(), remove=["a.md", "b.txt", "c.html", "d.pdf", "sub/e.docx"])
+    with pytest.raises(IndexFolderError, match="another model"):
+        update_index(out, FakeEncoder("fake-2"), add=[good])
+    assert Index.open(out).version == before
+    check(out, ALL)

@@ -7,10 +7,11 @@ the shards of vectors that a killed run leaves there are used by the next.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +24,7 @@ from uniconv.errors import IndexFolderError, UniConvError
 from uniconv.files import provenance, write_json
 from uniconv.retrieval.bm25 import BM25, check_language, passage_text
 from uniconv.retrieval.chunking import Chunking
-from uniconv.retrieval.documents import find_files
+from uniconv.retrieval.documents import SourceFile, find_files
 from uniconv.retrieval.encoding import SHARD_ROWS, Encoder, Known, write_vectors
 from uniconv.retrieval.index import (
     BM25_FOLDER,
@@ -96,7 +97,6 @@ def build_index(
         DataError: a line of a corpus is malformed.
         IndexFolderError: another process is updating the index, or ``out`` is something else.
     """
-    started = time.monotonic()
     chunking = chunking or Chunking()
     check_language(language)
     files = find_files(sources)
@@ -104,37 +104,95 @@ def build_index(
     with _only_writer(folder), _progress(quiet) as progress:
         old = Index.open(folder) if (folder / POINTER).exists() else None
         _remove_versions(folder, keep=old.version if old else None)
-        before = old.manifest if old else None
         settings = (ModelRecord.of(model), chunking.size, chunking.overlap, language)
-        reader = FileReader(files, chunking, old)
-        if before and before.settings == settings and not reader.has_changes:
-            return _report(before, before, 0, started)
+        build = _Build(folder, model, settings, old, exact_below, rows_per_shard)
+        return build.run(FileReader(files, chunking, old), progress)
 
-        staging = folder / BUILDING / "version"
+
+def update_index(
+    folder: Path | str,
+    model: Encoder,
+    *,
+    add: Sequence[SourceFile] = (),
+    remove: Collection[str] = (),
+    quiet: bool = True,
+) -> BuildReport:
+    """Adds documents to an index and takes others away, by their names; all else in it stays.
+
+    A document replaces the one of its name. The files behind what stays are not looked at, so they
+    need not be there any more. Readers see the index as it was, or with all of the changes.
+
+    Raises:
+        UniConvError: a document of ``add`` can't be read, or no passage would be left.
+        IndexFolderError: another process is updating the index, or another model made it.
+    """
+    folder = Path(folder)
+    with _only_writer(folder), _progress(quiet) as progress:
+        old = Index.open(folder)
+        old.check_model(model)
+        _remove_versions(folder, keep=old.version)
+        gone = {*remove, *(file.name for file in add)}
+        records = old.manifest.files.items()
+        kept = [path for path, record in records if record.name not in gone]
+        if not kept and not add:
+            raise UniConvError("an index can't be left without documents; add another one first")
+        chunking = Chunking(old.manifest.chunk_size, old.manifest.chunk_overlap)
+        # An index whose vectors are all compared whatever their number was asked to be so.
+        exact_below = sys.maxsize if old.exact and len(old) >= EXACT_BELOW else EXACT_BELOW
+        build = _Build(folder, model, old.manifest.settings, old, exact_below, must_read=gone)
+        return build.run(FileReader(add, chunking, old, kept), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """What makes the next version of an index; ``must_read`` are documents that may not fail."""
+
+    folder: Path
+    model: Encoder
+    settings: tuple[ModelRecord, int, int, str | None]
+    old: Index | None
+    exact_below: int
+    rows_per_shard: int = SHARD_ROWS
+    must_read: Collection[str] = ()
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self, reader: FileReader, progress: Progress) -> BuildReport:
+        """Reads, encodes and publishes."""
+        before = self.old.manifest if self.old else None
+        if before and before.settings == self.settings and not reader.has_changes:
+            return _report(before, before, 0, self.started)
+
+        staging = self.folder / BUILDING / "version"
         shutil.rmtree(staging, ignore_errors=True)
-        task = progress.add_task("Reading files", total=len(files))
+        task = progress.add_task("Reading files", total=len(reader))
         store = _write_store(staging, reader, lambda: progress.advance(task))
-        manifest = Manifest(*settings, reader.records, provenance())
+        self._refuse_problems(reader)
+        manifest = Manifest(*self.settings, reader.records, provenance())
 
         task = progress.add_task("Encoding passages", total=len(store))
         encoded = write_vectors(
             store,
-            model,
+            self.model,
             staging / VECTOR_FILE,
-            folder / BUILDING / "shards",
-            known=_known(old, model),
-            rows_per_shard=rows_per_shard,
+            self.folder / BUILDING / "shards",
+            known=_known(self.old, self.model),
+            rows_per_shard=self.rows_per_shard,
             progress=lambda count: progress.advance(task, count),
         )
         task = progress.add_task("Indexing", total=2)
-        build_vector_index(staging, exact_below=exact_below)
+        build_vector_index(staging, exact_below=self.exact_below)
         progress.advance(task)
         texts = (passage_text(passage) for passage in store)
-        BM25.build(texts, staging / BM25_FOLDER, language)
+        BM25.build(texts, staging / BM25_FOLDER, self.settings[-1])
         progress.advance(task)
         write_json(staging / MANIFEST, manifest.to_json())
-        _publish(folder, staging)
-    return _report(before, manifest, encoded, started)
+        _publish(self.folder, staging)
+        return _report(before, manifest, encoded, self.started)
+
+    def _refuse_problems(self, reader: FileReader) -> None:
+        for record in reader.records.values():
+            if record.name in self.must_read and record.problem is not None:
+                raise UniConvError(f"{record.name}: {record.problem}; the index is unchanged")
 
 
 def _write_store(staging: Path, reader: FileReader, on_file: Callable[[], None]) -> PassageStore:

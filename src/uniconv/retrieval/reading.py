@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from uniconv.files import sha256
 from uniconv.retrieval.chunking import Chunking
@@ -15,15 +16,29 @@ from uniconv.types import Passage
 class FileReader:
     """Reads files once; ``records`` tells what came of each, by absolute path.
 
-    A broken document is recorded with its problem and does not stop the others.
+    A broken document is recorded with its problem and does not stop the others. ``kept`` are paths
+    of the old index whose passages are taken from there, whatever became of the files.
     """
 
-    def __init__(self, files: Sequence[SourceFile], chunking: Chunking, old: Index | None) -> None:
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        chunking: Chunking,
+        old: Index | None,
+        kept: Sequence[str] = (),
+    ) -> None:
+        known = old.manifest.files if old else {}
+        read = {str(file.path.resolve()): file for file in files}
         self.records: dict[str, FileRecord] = {}
-        self._files = {str(file.path.resolve()): file for file in files}
+        self._files = {path: SourceFile(Path(path), known[path].name) for path in kept} | read
         self._chunking = chunking
         self._old = old
-        self._checksums = {path: _checksum(file) for path, file in self._files.items()}
+        self._checksums = {path: known[path].sha256 for path in kept} | {
+            path: _checksum(file) for path, file in read.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._files)
 
     @property
     def has_changes(self) -> bool:
