@@ -32,6 +32,10 @@ class IndexFolderError(UniConvError):
     """An index folder is missing, incomplete, or was made by another model."""
 
 
+class MessagesError(UniConvError):
+    """Chat messages that are no conversation with an open question."""
+
+
 class DataError(UniConvError):
     """A line of an input file is malformed.
 
