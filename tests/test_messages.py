@@ -16,7 +16,9 @@ def test_messages_are_turns() -> None:
     conversation = from_messages(messages)
     assert conversation.turns == (Turn("Who?", "She."), Turn("When?"))
     assert to_messages(conversation) == messages
-    assert to_messages(Conversation("c", (Turn("a", "b"),))) == said(("user", "a"), ("assistant", "b"))
+    assert to_messages(Conversation("c", (Turn("a", "b"),))) == said(
+        ("user", "a"), ("assistant", "b")
+    )
 
 
 def test_a_users_messages_in_a_row_are_one_question() -> None:

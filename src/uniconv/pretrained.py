@@ -130,6 +130,18 @@ def load_skeleton(source: str | Path, trust_remote_code: bool) -> tuple[Any, Any
         return network, _tokenizer(source, adapter, trust_remote_code)
 
 
+def stored_dtype(source: str | Path) -> torch.dtype:
+    """In which a model's weights are stored; for an adapter, those of its base model.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    with _loading(source):
+        adapter = _adapter_config(source)
+        base = source if adapter is None else adapter.base_model_name_or_path
+        return AutoConfig.from_pretrained(base).dtype or torch.float32
+
+
 @contextmanager
 def _loading(source: str | Path) -> Iterator[None]:
     try:

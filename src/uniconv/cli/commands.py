@@ -149,6 +149,31 @@ def calibrate(
     )
 
 
+@app.command
+def export(
+    model: Positional[str],
+    out: Path,
+    to: Literal["merged", "sentence-transformers"] = "merged",
+    dtype: Literal["stored", "float32", "bfloat16", "float16"] = "stored",
+) -> None:
+    """Write a model for other programs.
+
+    Args:
+        model: A UniConv checkpoint, an adapter, any causal LM, or "embedded".
+        out: The folder to write; it must not exist.
+        to: merged, for transformers, vLLM and llama.cpp, or sentence-transformers.
+        dtype: The precision of the weights; stored keeps that of the model.
+    """
+    from uniconv.export import export as export_model
+
+    export_model(model, out, to, dtype)
+    loaders = {
+        "merged": f'UniConv.from_pretrained("{out}")',
+        "sentence-transformers": f'SentenceTransformer("{out}")',
+    }
+    print(f"Wrote {out}; load it with {loaders[to]}. docs/export.md tells how to serve it.")
+
+
 app.command(evaluate, name="evaluate", help="Measure retrieval or responses.")
 app.command(data, name="data", help="Get, convert, check and describe data sets.")
 app.command(study, name="study", help="Experiments on the joint objective.")
