@@ -44,7 +44,7 @@ def test_blocks_are_the_same_mask(seed: int) -> None:
     ]
     layout = packed(trees_of(sequences), multiple=128)
     length = layout.ids.shape[1]
-    mask = create_mask(blocks(layout).mask_mod, None, None, length, length, device="cpu")
+    mask = create_mask(blocks(layout).mask.mask_mod, None, None, length, length, device="cpu")
     assert torch.equal(mask, layout.visible())
 
 

@@ -7,14 +7,14 @@ the sequences' own attention would, less what they share. On CUDA one kernel of 
 does it, by blocks of the mask that :mod:`uniconv.tree` describes.
 
 Transformers calls it as the attention implementation ``uniconv``, which is its own ``sdpa`` for
-every pass that gives no ``tree``.
+every pass that gives no ``pattern`` of who sees whom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,18 @@ from transformers.masking_utils import sdpa_mask
 from uniconv.tree import Layout, Tree
 
 NAME = "uniconv"
+
+
+class Pattern(Protocol):
+    """Who sees whom among the tokens of a row, as what computes attention by it."""
+
+    def attend(
+        self, layer: Any, query: Tensor, key: Tensor, value: Tensor, **options: Any
+    ) -> Tensor:
+        """Queries [1, h, n, d] over keys and values [1, g, n, d]; gives [1, n, h, d].
+
+        ``layer`` is the LM's module; options are ``scaling`` and ``dropout``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,34 @@ class Segments:
     queries: Tensor
     asking: list[int]
     answers: Tensor
+
+    def attend(
+        self,
+        layer: Any,  # noqa: ARG002
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+        dropout: float,
+    ) -> Tensor:
+        # One gather and one split for all segments: a slice each would cost them all in backward.
+        queries = torch.split(query.index_select(2, self.queries), self.asking, 2)
+        keys = torch.split(key.index_select(2, self.keys), self.lengths, 2)
+        values = torch.split(value.index_select(2, self.keys), self.lengths, 2)
+        pieces = [
+            scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=causal_tail(q.shape[2], k.shape[2], q.device),
+                is_causal=q.shape[2] == k.shape[2],
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
+            for q, k, v in zip(queries, keys, values, strict=True)
+        ]
+        return torch.cat(pieces, 2).index_select(2, self.answers).transpose(1, 2)
 
 
 def segments(trees: Sequence[Tree], device: torch.device) -> Segments:
@@ -92,18 +132,31 @@ def _runs(tree: Tree) -> Iterator[tuple[list[int], int]]:
             yield path[wall:], 1
 
 
-def blocks(layout: Layout) -> BlockMask:
-    """The mask of ``flex_attention`` for trees in one row."""
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Trees in one row, as the mask of ``flex_attention``."""
+
+    mask: BlockMask
+
+    def attend(
+        self, layer: Any, query: Tensor, key: Tensor, value: Tensor, **options: Any
+    ) -> Tensor:
+        found: Tensor = flex_attention_forward(layer, query, key, value, self.mask, **options)[0]
+        return found
+
+
+def blocks(layout: Layout) -> Blocks:
+    """The mask of trees in one row."""
     positions, ends, firsts = layout.positions[0], layout.ends[0], layout.firsts[0]
 
     def sees(_batch: Tensor, _head: Tensor, node: Tensor, other: Tensor) -> Tensor:
         return (other <= node) & (node < ends[other]) & (positions[other] >= firsts[node])
 
     length = len(ends)
-    return create_block_mask(sees, None, None, length, length, device=ends.device)
+    return Blocks(create_block_mask(sees, None, None, length, length, device=ends.device))
 
 
-def tree_attention(
+def uniconv_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -111,46 +164,24 @@ def tree_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    tree: Segments | BlockMask | None = None,
+    pattern: Pattern | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Queries [1, h, n, d] over keys and values [1, g, n, d]; gives [1, n, h, d]."""
-    if tree is None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-        )
-        return found
-    if isinstance(tree, BlockMask):
-        flex: tuple[Tensor, Tensor | None] = flex_attention_forward(
-            module, query, key, value, tree, scaling=scaling, dropout=dropout
-        )
-        return flex
-    # One gather and one split for all segments: a slice each would cost them all in backward.
-    queries = torch.split(query.index_select(2, tree.queries), tree.asking, 2)
-    keys = torch.split(key.index_select(2, tree.keys), tree.lengths, 2)
-    values = torch.split(value.index_select(2, tree.keys), tree.lengths, 2)
-    pieces = [
-        scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=_last(q.shape[2], k.shape[2], q.device),
-            is_causal=q.shape[2] == k.shape[2],
-            dropout_p=dropout,
-            scale=scaling,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        for q, k, v in zip(queries, keys, values, strict=True)
-    ]
-    return torch.cat(pieces, 2).index_select(2, tree.answers).transpose(1, 2), None
+    """By the pattern if there is one, else by the mask, as transformers calls it."""
+    if pattern is not None:
+        return pattern.attend(module, query, key, value, scaling=scaling, dropout=dropout), None
+    found: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+    )
+    return found
 
 
-def _last(asking: int, length: int, device: torch.device) -> Tensor | None:
-    """The causal mask of the last tokens of so many, bool [asking, length], if not all ask."""
+def causal_tail(asking: int, length: int, device: torch.device) -> Tensor | None:
+    """The causal mask of the last tokens of ``length``, bool [asking, length]; None if all ask."""
     if asking == length:
         return None
     return torch.ones(asking, length, dtype=torch.bool, device=device).tril(length - asking)
 
 
-AttentionInterface.register(NAME, tree_attention)
+AttentionInterface.register(NAME, uniconv_attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)

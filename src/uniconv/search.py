@@ -18,6 +18,7 @@ import numpy as np
 
 from uniconv.citations import Marks, marked_numbers
 from uniconv.decoding import Decoding, Generation
+from uniconv.engine import Engine
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.retrieval.index import Index
@@ -139,12 +140,15 @@ class AnswerStream:
 class ConversationalSearch:
     """Answers the open question of a conversation from an index, with one model.
 
+    With an :class:`uniconv.engine.Engine` in the model's place, several threads can ask at once,
+    and what was read of a conversation serves its next turn.
+
     Raises:
         IndexFolderError: the index was made by another model.
     """
 
     def __init__(
-        self, model: UniConv, index: Index, settings: SearchSettings | None = None
+        self, model: UniConv | Engine, index: Index, settings: SearchSettings | None = None
     ) -> None:
         index.check_model(model)
         self.model = model

@@ -194,7 +194,7 @@ class Reader:
         device = layout.ids.device
         return {
             "position_ids": layout.positions,
-            "tree": (
+            "pattern": (
                 attention.blocks(layout) if way == "flex" else attention.segments(trees, device)
             ),
             # A mask of four dimensions keeps transformers from making one of all pairs.

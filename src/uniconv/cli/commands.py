@@ -78,9 +78,12 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
         read: How many of the retrieved passages the model reads for an answer.
     """
     from uniconv.cli.terminal import hold_conversation
+    from uniconv.engine import Engine
     from uniconv.search import ConversationalSearch, SearchSettings
 
-    hold_conversation(ConversationalSearch(*_open(folder, model), SearchSettings(read=read)))
+    loaded, opened = _open(folder, model)
+    with Engine(loaded) as engine:
+        hold_conversation(ConversationalSearch(engine, opened, SearchSettings(read=read)))
 
 
 @app.command

@@ -25,6 +25,7 @@ from uniconv.evaluation.response_settings import ResponseEvaluation, is_url
 from uniconv.types import Conversation, Passage
 
 if TYPE_CHECKING:
+    from uniconv.engine import Engine
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
     from uniconv.search import AnswerStream
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class Search(Protocol):
     """What retrieves for a conversation and answers it, as ConversationalSearch does."""
 
-    model: UniConv
+    model: UniConv | Engine
     index: Index
 
     def stream(self, conversation: Conversation) -> AnswerStream:
@@ -71,7 +72,10 @@ class Opened:
     def model(self) -> UniConv:
         """The index's model or, without an index, the one that responds."""
         if self._given_search is not None:
-            return self._given_search.model
+            from uniconv.engine import Engine
+
+            model = self._given_search.model
+            return model.model if isinstance(model, Engine) else model
         if self._given_model is not None and self._settings.generator is None:
             return self._given_model
         return _load(self._settings.model or self.index.model_name)
