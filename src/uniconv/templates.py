@@ -127,6 +127,10 @@ class Template:
             frame["document_start"] + frame["assistant_open"] + self.response(text) + [self.marker]
         )
 
+    def content(self, text: str) -> list[int]:
+        """A text's own tokens: what it takes of the room that a limit leaves."""
+        return _tokens(self.tokenizer, text)
+
     def to_json(self) -> dict[str, Any]:
         """The part of ``uniconv.json`` that :func:`load_template` reads back."""
         return {"frame": asdict(self.frame), "limits": asdict(self.limits)}

@@ -14,6 +14,8 @@ from uniconv.cli.data_commands import data
 from uniconv.cli.evaluate_commands import evaluate
 from uniconv.cli.study_commands import study
 from uniconv.config import MiningConfig
+from uniconv.errors import UniConvError
+from uniconv.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
@@ -84,6 +86,33 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
     loaded, opened = _open(folder, model)
     with Engine(loaded) as engine:
         hold_conversation(ConversationalSearch(engine, opened, SearchSettings(read=read)))
+
+
+@app.command
+def serve(
+    folder: Positional[Path],
+    settings: ServerSettings,
+    model: str | None = None,
+    read: int = 3,
+) -> None:
+    """Serve an index over HTTP: a chat page, and OpenAI's API (docs/serving.md).
+
+    Args:
+        folder: The index folder.
+        settings: What the server allows.
+        model: Where the index's model is now, if it has moved.
+        read: How many of the retrieved passages the model reads for an answer.
+    """
+    from uniconv.search import ConversationalSearch, SearchSettings
+
+    try:
+        from uniconv.serving.run import serve as run
+    except ModuleNotFoundError as error:
+        raise UniConvError(
+            f"serving needs the package {error.name}: pip install 'uniconv[serve]'"
+        ) from error
+    searching = ConversationalSearch(*_open(folder, model), SearchSettings(read=read))
+    run(searching, settings)
 
 
 @app.command

@@ -1,0 +1,182 @@
+"""What clients send: OpenAI's requests as far as they mean something here, and our own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from uniconv.search import Retriever, SearchSettings
+from uniconv.serving.errors import ApiError
+from uniconv.serving.settings import ServerSettings
+
+Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    """One of a conversation's messages; its parts, where it has several, are joined."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _join_parts(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        texts = []
+        for part in value:
+            if not (isinstance(part, dict) and isinstance(part.get("text"), str)):
+                raise ValueError("only parts of text are understood")
+            texts.append(part["text"])
+        return "\n".join(texts)
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's."""
+
+    include_usage: bool = False
+
+
+class Extension(BaseModel):
+    """How this one question is answered, where it differs from the server's settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    retriever: Retriever | None = None
+    retrieve: Count | None = None
+    read: Count | None = None
+    threshold: Finite | None = None
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's chat completion request; what it may hold beside this is ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+    messages: list[Message] = Field(min_length=1)
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    user: str | None = None
+    uniconv: Extension | None = None
+
+    def settings(
+        self, default: SearchSettings, limits: ServerSettings, max_tokens: int
+    ) -> SearchSettings:
+        """The search's settings for this question; an answer has at most ``max_tokens``.
+
+        Raises:
+            ApiError: more is asked for than the server allows.
+            ConfigError: the settings don't fit together.
+        """
+        asked = self.max_completion_tokens or self.max_tokens
+        if asked is not None and asked > max_tokens:
+            raise ApiError(
+                400,
+                f"max_tokens: an answer may have at most {max_tokens} tokens here, not {asked}",
+                "max_tokens_exceeded",
+                param="max_tokens",
+            )
+        extension = self.uniconv or Extension()
+        settings = _retrieving(
+            default, limits, extension.retrieve, extension.retriever, "uniconv.retrieve"
+        )
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        changes = {
+            "read": extension.read,
+            "threshold": extension.threshold,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+        }
+        given: dict[str, Any] = {
+            name: value for name, value in changes.items() if value is not None
+        }
+        asked = asked or min(default.max_new_tokens, max_tokens)
+        return replace(settings, max_new_tokens=asked, stop=stop, **given)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Fields that were sent and mean nothing here."""
+        return sorted(name for name, value in (self.model_extra or {}).items() if value is not None)
+
+
+class SearchRequest(BaseModel):
+    """A question, or a conversation whose last question is searched for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str, Field(min_length=1)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    k: Count | None = None
+    retriever: Retriever | None = None
+
+    def conversation_messages(self) -> list[Message]:
+        """What to search for, as messages.
+
+        Raises:
+            ApiError: there is neither a query nor messages, or both.
+        """
+        if (self.query is None) == (self.messages is None):
+            raise ApiError(400, "give either a query or messages", "invalid_value", param="query")
+        return self.messages or [Message(role="user", content=self.query or "")]
+
+    def settings(self, default: SearchSettings, limits: ServerSettings) -> SearchSettings:
+        """The search's settings for this request."""
+        return _retrieving(default, limits, self.k, self.retriever, "k")
+
+
+class EmbeddingsRequest(BaseModel):
+    """OpenAI's embeddings request, and whether the inputs are passages or questions."""
+
+    model_config = ConfigDict(extra="allow")
+
+    input: str | list[str]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    role: Literal["passage", "query"] = "passage"
+
+    def texts(self, limit: int) -> list[str]:
+        """The inputs.
+
+        Raises:
+            ApiError: there are none or too many, or one is empty.
+        """
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        problem = None
+        if not 1 <= len(texts) <= limit:
+            problem = f"1 to {limit} texts can be embedded at once, not {len(texts)}"
+        elif not all(text.strip() for text in texts):
+            problem = "a text is empty"
+        if problem:
+            raise ApiError(400, f"input: {problem}", "invalid_value", param="input")
+        return texts
+
+
+def _retrieving(
+    default: SearchSettings,
+    limits: ServerSettings,
+    retrieve: int | None,
+    retriever: Retriever | None,
+    param: str,
+) -> SearchSettings:
+    """``retrieve`` passages are retrieved, and of them as many are read as by default."""
+    retrieve = retrieve or default.retrieve
+    if retrieve > limits.max_retrieve:
+        raise ApiError(
+            400,
+            f"{param}: at most {limits.max_retrieve} passages can be retrieved, not {retrieve}",
+            "invalid_value",
+            param=param,
+        )
+    read = min(default.read, retrieve)
+    return replace(default, retriever=retriever or default.retriever, retrieve=retrieve, read=read)
