@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from uniconv.messages import UNUSED_ROLES, from_messages
 from uniconv.search import AnswerStream
 from uniconv.serving.answering import Answering, Happening, unless_gone
 from uniconv.serving.errors import as_api_error
 from uniconv.serving.logs import LOGGER
-from uniconv.serving.messages import read_messages
 from uniconv.serving.replies import DONE, Reply, event
 from uniconv.serving.requests import LOG
 from uniconv.serving.schemas import ChatRequest
@@ -27,10 +27,10 @@ router = APIRouter()
 async def chat(request: Request, body: ChatRequest) -> Response:
     """The answer to a conversation's last question, with citations."""
     service = service_of(request)
-    conversation, warnings = read_messages(body.messages)
+    conversation = from_messages(one.model_dump() for one in body.messages)
     settings = body.settings(service.search.settings, service.settings, service.max_tokens)
     await to_thread(service.check_question, conversation)
-    reply = Reply(service.model_id, [*warnings, *_ignored(body, service)])
+    reply = Reply(service.model_id, _warnings(body, service))
     answering = Answering(service.search, conversation, settings)
     events = service.answer(request, answering, conversation)
     try:
@@ -100,8 +100,13 @@ async def _last(events: AsyncIterator[Happening]) -> Answer:
     return answer
 
 
-def _ignored(body: ChatRequest, service: Service) -> list[str]:
+def _warnings(body: ChatRequest, service: Service) -> list[str]:
+    """What was sent and made no difference."""
     warnings = []
+    if any(message.role in UNUSED_ROLES for message in body.messages):
+        warnings.append(
+            "system and developer messages are not used: the model was not trained with any"
+        )
     if body.ignored:
         warnings.append(f"not used here: {', '.join(body.ignored)}")
     if body.model not in (None, service.model_id):

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from uniconv.errors import UniConvError
+from uniconv.errors import MessagesError, UniConvError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _UNIONS = ("str", "list", "int", "float", "bool")
@@ -72,7 +72,8 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, UniConvError):
-        return ApiError(400, str(error), "invalid_value")
+        param = "messages" if isinstance(error, MessagesError) else None
+        return ApiError(400, str(error), "invalid_value", param=param)
     if isinstance(error, HTTPException):
         message = error.detail
         if error.status_code == 404:

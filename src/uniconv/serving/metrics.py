@@ -28,7 +28,8 @@ class Metrics:
     """The figures of one server."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second figure for each, which nothing uses
+        # They are a second figure for each, which nothing uses.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.registry = registry
         self._requests = Counter(

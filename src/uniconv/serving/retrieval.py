@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
+from uniconv.messages import from_messages
 from uniconv.serving.answering import unless_gone
 from uniconv.serving.errors import ApiError
-from uniconv.serving.messages import read_messages
 from uniconv.serving.replies import passages_json
 from uniconv.serving.schemas import EmbeddingsRequest, SearchRequest
 from uniconv.serving.service import service_of
@@ -25,7 +25,7 @@ router = APIRouter()
 async def search(request: Request, body: SearchRequest) -> dict[str, Any]:
     """The passages for a question, or for the last question of a conversation."""
     service = service_of(request)
-    conversation, _ = read_messages(body.conversation_messages())
+    conversation = from_messages(one.model_dump() for one in body.conversation_messages())
     settings = body.settings(service.search.settings, service.settings)
     await to_thread(service.check_question, conversation)
     started = time.perf_counter()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from uniconv.search import Retriever, SearchSettings
 from uniconv.serving.errors import ApiError
@@ -32,6 +32,12 @@ class Message(BaseModel):
                 raise ValueError("only parts of text are understood")
             texts.append(part["text"])
         return "\n".join(texts)
+
+    @model_validator(mode="after")
+    def _refuse_empty_questions(self) -> Self:
+        if self.role == "user" and not self.content.strip():
+            raise ValueError("a user's message must not be empty")
+        return self
 
 
 class StreamOptions(BaseModel):
