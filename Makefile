@@ -1,6 +1,7 @@
 # make demo             index this machine's Python documentation and hold a conversation with it
 # make demo DOCS=folder the same with your own documents
 # make test             the whole test suite
+# make test-integrations   LangChain, LlamaIndex and Haystack, which make test leaves out
 # make lint             style, types, and the floors of the house
 
 PYTHON ?= python3
@@ -8,13 +9,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-integrations lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python demo/run.py $(if $(DOCS),"$(DOCS)")
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2
+
+test-integrations: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[haystack,langchain,llamaindex]'
+	$(BIN)/python -m pytest tests/integrations
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -182,6 +182,25 @@ def calibrate(
 
 
 @app.command
+def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> None:
+    """Serve an index to agents: an MCP server on standard input and output.
+
+    Args:
+        folder: The index folder.
+        model: Where the index's model is now, if it has moved.
+        read: How many of the retrieved passages the model reads for an answer.
+    """
+    from uniconv.engine import Engine
+    from uniconv.search import ConversationalSearch, SearchSettings
+    from uniconv.serving.mcp import create_server
+
+    loaded, opened = _open(folder, model)
+    with Engine(loaded) as engine:
+        search = ConversationalSearch(engine, opened, SearchSettings(read=read))
+        create_server(search).run("stdio")
+
+
+@app.command
 def export(
     model: Positional[str],
     out: Path,

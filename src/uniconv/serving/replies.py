@@ -9,23 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from uniconv.plain import plain_citations, plain_passages
 from uniconv.search import AnswerStream
-from uniconv.types import Answer, ScoredPassage, Usage
-
-
-def passages_json(passages: Sequence[ScoredPassage]) -> list[dict[str, Any]]:
-    """Passages by the numbers that an answer's marks use."""
-    return [
-        {
-            "number": number,
-            "id": scored.passage.id,
-            "title": scored.passage.title,
-            "text": scored.passage.text,
-            "score": scored.score,
-            "metadata": dict(scored.passage.metadata),
-        }
-        for number, scored in enumerate(passages, start=1)
-    ]
+from uniconv.types import Answer, Usage
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -81,7 +67,7 @@ class Reply:
         return event(chunk | {"usage": usage_json(answer.usage)})
 
     def _found(self, stream: AnswerStream) -> dict[str, Any]:
-        passages = passages_json(stream.passages)
+        passages = plain_passages(stream.passages)
         read = len(stream.read)
         return {
             "passages": [passage | {"read": passage["number"] <= read} for passage in passages],
@@ -113,8 +99,7 @@ DONE = "data: [DONE]\n\n"
 
 
 def _cited(answer: Answer) -> dict[str, Any]:
-    citations = [{"number": one.number, "id": one.passage.id} for one in answer.citations]
-    return {"citations": citations}
+    return {"citations": plain_citations(answer.citations)}
 
 
 def _rounded(timings: Mapping[str, float]) -> dict[str, float]:

@@ -11,9 +11,9 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from uniconv.messages import from_messages
+from uniconv.plain import plain_passages
 from uniconv.serving.answering import unless_gone
 from uniconv.serving.errors import ApiError
-from uniconv.serving.replies import passages_json
 from uniconv.serving.schemas import EmbeddingsRequest, SearchRequest
 from uniconv.serving.service import service_of
 from uniconv.types import Conversation, Passage
@@ -31,7 +31,7 @@ async def search(request: Request, body: SearchRequest) -> dict[str, Any]:
     started = time.perf_counter()
     passages = await unless_gone(request, service.retrieve(conversation, settings))
     seconds = round(time.perf_counter() - started, 6)
-    return {"passages": passages_json(passages), "timings": {"total": seconds}}
+    return {"passages": plain_passages(passages), "timings": {"total": seconds}}
 
 
 @router.post("/v1/embeddings")
