@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from uniconv.errors import MessagesError, UniConvError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_UNIONS = ("str", "list", "int", "float", "bool")
 
 
 class ApiError(HTTPException):
@@ -100,7 +99,7 @@ def _invalid(error: RequestValidationError) -> ApiError:
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
         return ApiError(400, f"the body is not JSON: {reason}", "invalid_json")
-    place = [str(part) for part in first["loc"] if part not in ("body", *_UNIONS)]
+    place = [str(part) for part in first["loc"] if part != "body"]
     param = ".".join(place)
     problem = first["msg"].removeprefix("Value error, ")
     message = f"{param}: {problem}" if param else f"the body can't be read: {problem}"

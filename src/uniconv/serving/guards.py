@@ -38,7 +38,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._settings = settings
-        self._tokens = [_digest(token) for token in tokens]
+        self._tokens = [_digest(token.encode()) for token in tokens]
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class Guard:
         if not self._tokens:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        digest = _digest(token.strip())
+        digest = _digest(token.strip().encode("latin-1"))  # as headers are decoded
         # All are compared, whole, so that time tells nothing of which is near.
         known = sum([hmac.compare_digest(digest, one) for one in self._tokens])
         if scheme.lower() != "bearer" or not known:
@@ -144,5 +144,5 @@ def _too_large(limit: int) -> ApiError:
     return ApiError(413, f"the body is larger than the {limit} bytes allowed", "too_large")
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()

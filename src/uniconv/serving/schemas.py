@@ -5,12 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from uniconv.search import Retriever, SearchSettings
 from uniconv.serving.errors import ApiError
 from uniconv.serving.settings import ServerSettings
 
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("the text holds half a character (a lone surrogate)") from error
+    return text
+
+
+def _as_list(value: Any) -> Any:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 Count = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -19,7 +43,7 @@ class Message(BaseModel):
     """One of a conversation's messages; its parts, where it has several, are joined."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str
+    content: Text
 
     @field_validator("content", mode="before")
     @classmethod
@@ -71,7 +95,7 @@ class ChatRequest(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Annotated[list[Text], BeforeValidator(_as_list), Field(max_length=16)] = []
     user: str | None = None
     uniconv: Extension | None = None
 
@@ -96,7 +120,6 @@ class ChatRequest(BaseModel):
         settings = _retrieving(
             default, limits, extension.retrieve, extension.retriever, "uniconv.retrieve"
         )
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         changes = {
             "read": extension.read,
             "threshold": extension.threshold,
@@ -108,7 +131,7 @@ class ChatRequest(BaseModel):
             name: value for name, value in changes.items() if value is not None
         }
         asked = asked or min(default.max_new_tokens, max_tokens)
-        return replace(settings, max_new_tokens=asked, stop=stop, **given)
+        return replace(settings, max_new_tokens=asked, stop=tuple(self.stop), **given)
 
     @property
     def ignored(self) -> list[str]:
@@ -121,7 +144,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, Field(min_length=1)] | None = None
+    query: Text | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     k: Count | None = None
     retriever: Retriever | None = None
@@ -134,6 +157,8 @@ class SearchRequest(BaseModel):
         """
         if (self.query is None) == (self.messages is None):
             raise ApiError(400, "give either a query or messages", "invalid_value", param="query")
+        if self.query is not None and not self.query.strip():
+            raise ApiError(400, "query: must not be empty", "invalid_value", param="query")
         return self.messages or [Message(role="user", content=self.query or "")]
 
     def settings(self, default: SearchSettings, limits: ServerSettings) -> SearchSettings:
@@ -146,7 +171,7 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    input: str | list[str]
+    input: Annotated[list[Text], BeforeValidator(_as_list)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     role: Literal["passage", "query"] = "passage"
@@ -157,15 +182,14 @@ class EmbeddingsRequest(BaseModel):
         Raises:
             ApiError: there are none or too many, or one is empty.
         """
-        texts = [self.input] if isinstance(self.input, str) else self.input
         problem = None
-        if not 1 <= len(texts) <= limit:
-            problem = f"1 to {limit} texts can be embedded at once, not {len(texts)}"
-        elif not all(text.strip() for text in texts):
+        if not 1 <= len(self.input) <= limit:
+            problem = f"1 to {limit} texts can be embedded at once, not {len(self.input)}"
+        elif not all(text.strip() for text in self.input):
             problem = "a text is empty"
         if problem:
             raise ApiError(400, f"input: {problem}", "invalid_value", param="input")
-        return texts
+        return self.input
 
 
 def _retrieving(

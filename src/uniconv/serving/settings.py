@@ -46,12 +46,10 @@ class ServerSettings:
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in ("port", "queue") else 1
-            if (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and not value >= least
-            ):
+            if type(value) is int and value < least:
                 raise ConfigError(f"{field.name} must be {least} or more, not {value}")
+        if not 0 < self.timeout < float("inf"):
+            raise ConfigError(f"timeout must be a number of seconds above 0, not {self.timeout}")
         if self.port > 65535:
             raise ConfigError(f"port must be at most 65535, not {self.port}")
         for origin in self.origins:

@@ -91,10 +91,10 @@ def _kept(index: Index) -> set[str]:
 
 
 def _name_problem(name: str) -> str | None:
-    if not name or name in (".", "..") or name.startswith("."):
-        return "a document needs a name that doesn't begin with a dot"
     if PureWindowsPath(name).name != name or not name.isprintable():
-        return "a document's name may have no folders and no control characters"
+        return "a document needs a name, without folders and control characters"
+    if name.startswith("."):
+        return "a document's name may not begin with a dot"
     if len(name.encode("utf-8", "replace")) > _NAME_BYTES:
         return f"a document's name may have {_NAME_BYTES} bytes at most"
     if PurePosixPath(name).suffix.lower() not in READERS:
