@@ -81,11 +81,16 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
     """
     from uniconv.cli.terminal import hold_conversation
     from uniconv.engine import Engine
+    from uniconv.errors import ModelError
     from uniconv.search import ConversationalSearch, SearchSettings
 
     loaded, opened = _open(folder, model)
-    with Engine(loaded) as engine:
-        hold_conversation(ConversationalSearch(engine, opened, SearchSettings(read=read)))
+    settings = SearchSettings(read=read)
+    try:
+        with Engine(loaded) as engine:
+            hold_conversation(ConversationalSearch(engine, opened, settings))
+    except ModelError:  # a backbone that can't: each turn reads the whole conversation
+        hold_conversation(ConversationalSearch(loaded, opened, settings))
 
 
 @app.command

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from uniconv.decoding import Decoding, Generation, Sampler, Writer
+from uniconv.engine import kernels
 from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.jobs import Embedding, Pieces, ReadingJob, Writing
 from uniconv.engine.scheduler import EngineSettings, Scheduler, Statistics
@@ -36,6 +37,7 @@ class Engine:
             )
         self.model = model
         self._settings = settings or EngineSettings()
+        self._restore = kernels.install(model.lm)
         self._scheduler = Scheduler(model, self._settings)
 
     # As the model
@@ -136,6 +138,7 @@ class Engine:
     def close(self) -> None:
         """Takes nothing more, and returns when all that it was asked for is done."""
         self._scheduler.close()
+        self._restore()
 
     def __enter__(self) -> Self:
         return self
