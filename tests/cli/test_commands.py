@@ -228,3 +228,23 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "index" in done.stdout
+
+
+def test_serve_tells_mistakes_in_a_sentence(
+    index: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, "serve", tmp_path / "none") == 2
+    assert "there is no index here" in capsys.readouterr().err
+    tokens = ("--token-file", tmp_path / "none")
+    assert run(monkeypatch, "serve", index, "--model", model, *tokens) == 2
+    assert "the tokens can't be read" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "uniconv.serving.run", raising=False)
+    assert run(monkeypatch, "serve", index) == 2
+    assert "serving needs the package uvicorn: pip install 'uniconv[serve]'" in (
+        capsys.readouterr().err
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from scripted import Scripted, question, running, searching, until
 
 from tiny import tiny_uniconv
+from uniconv.model import Reading
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
@@ -192,3 +194,22 @@ def test_many_conversations_at_once(search: ConversationalSearch) -> None:
     texts = [one.json()["choices"][0]["message"]["content"] for one in said]
     assert texts == [answer.text for answer in expected]
     assert len(set(texts)) > 1
+
+
+def test_what_was_read_is_freed_at_once(search: ConversationalSearch) -> None:
+    """KV caches are large: none waits for the garbage collector, least of all an abandoned one."""
+    real = ConversationalSearch(tiny_uniconv(), search.index, SearchSettings(max_new_tokens=4))
+    app = create_app(real)
+    gc.collect()
+    gc.disable()
+    try:
+        with running(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+            for _ in range(3):
+                client.post(CHAT, json=question())
+                client.post(CHAT, json=question(stream=True))
+                with client.stream("POST", CHAT, json=question(stream=True)) as response:
+                    next(response.iter_lines())
+            until(lambda: app.state.service.workers.busy == 0)
+            until(lambda: not [one for one in gc.get_objects() if type(one) is Reading], 2)
+    finally:
+        gc.enable()

@@ -57,14 +57,15 @@ class Answering:
                     raise event
                 self.finished = isinstance(event, Answer)
                 yield event
+                del event  # the traceback of a cancellation keeps frames, and this holds a KV cache
         finally:
             self.close()
 
     def close(self) -> None:
         """Stops writing. It is safe to call more than once, and after the end."""
         self._closed.set()
-        if self._stream is not None:
-            self._stream.close()
+        if (stream := self._stream) is not None:
+            stream.close()
 
     def _work(self) -> None:
         """Runs in a thread."""
@@ -83,6 +84,8 @@ class Answering:
             self._tell(stream.answer)
         except Exception as error:
             self._tell(error)
+        finally:
+            self._stream = None  # for the same reason
 
     def _tell(self, event: Happening | Exception) -> None:
         with suppress(RuntimeError):  # the loop is closed: the server stopped without waiting

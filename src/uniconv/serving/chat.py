@@ -38,7 +38,7 @@ async def chat(request: Request, body: ChatRequest) -> Response:
         stream = await unless_gone(request, _first(events))
         if body.stream:
             with_usage = bool(body.stream_options and body.stream_options.include_usage)
-            chunks = _chunks(request, reply, stream, events, with_usage)
+            chunks = _chunks(request, reply, reply.first(stream), events, with_usage)
             return _EventStream(chunks, answering)
         answer = await unless_gone(request, _last(events))
     except BaseException:
@@ -66,12 +66,12 @@ class _EventStream(StreamingResponse):
 async def _chunks(
     request: Request,
     reply: Reply,
-    stream: AnswerStream,
+    first: str,
     events: AsyncIterator[Happening],
     with_usage: bool,
 ) -> AsyncIterator[str]:
     """The stream as server-sent events; an error takes the place of what it prevents."""
-    yield reply.first(stream)
+    yield first
     try:
         async for one in events:
             if isinstance(one, str):

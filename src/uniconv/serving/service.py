@@ -74,6 +74,7 @@ class Service:
                     self.metrics.answer(event, answering.queued)
                     fields |= _logged(event, self.settings.log_content)
                 yield event
+                del event  # as in Answering.events
         finally:
             if not answering.finished:
                 self.metrics.cancelled()
