@@ -31,10 +31,10 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
-
-from load_server import Server
 from rich.console import Console
 from rich.table import Table
+
+from load_server import Server
 from uniconv.retrieval.index import Index
 
 CHAT = "/v1/chat/completions"
