@@ -38,7 +38,8 @@ class Pattern(Protocol):
     ) -> Tensor:
         """Queries [1, h, n, d] over keys and values [1, g, n, d]; gives [1, n, h, d].
 
-        ``layer`` is the LM's module; options are ``scaling`` and ``dropout``.
+        ``layer`` is the LM's module; options are ``scaling``, ``dropout``, and ``window``, the
+        number of tokens that the layer sees back, itself included, if not all.
         """
 
 
@@ -66,6 +67,7 @@ class Segments:
         value: Tensor,
         scaling: float | None,
         dropout: float,
+        window: int | None,  # noqa: ARG002 no sequence is longer (uniconv.states)
     ) -> Tensor:
         # One gather and one split for all segments: a slice each would cost them all in backward.
         queries = torch.split(query.index_select(2, self.queries), self.asking, 2)
@@ -76,7 +78,7 @@ class Segments:
                 q,
                 k,
                 v,
-                attn_mask=causal_tail(q.shape[2], k.shape[2], q.device),
+                attn_mask=_causal_tail(q.shape[2], k.shape[2], q.device),
                 is_causal=q.shape[2] == k.shape[2],
                 dropout_p=dropout,
                 scale=scaling,
@@ -141,6 +143,7 @@ class Blocks:
     def attend(
         self, layer: Any, query: Tensor, key: Tensor, value: Tensor, **options: Any
     ) -> Tensor:
+        del options["window"]  # no sequence is longer (uniconv.states)
         found: Tensor = flex_attention_forward(layer, query, key, value, self.mask, **options)[0]
         return found
 
@@ -169,14 +172,16 @@ def uniconv_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """By the pattern if there is one, else by the mask, as transformers calls it."""
     if pattern is not None:
-        return pattern.attend(module, query, key, value, scaling=scaling, dropout=dropout), None
+        window = options.get("sliding_window")
+        about = {"scaling": scaling, "dropout": dropout, "window": window}
+        return pattern.attend(module, query, key, value, **about), None
     found: tuple[Tensor, None] = sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
     )
     return found
 
 
-def causal_tail(asking: int, length: int, device: torch.device) -> Tensor | None:
+def _causal_tail(asking: int, length: int, device: torch.device) -> Tensor | None:
     """The causal mask of the last tokens of ``length``, bool [asking, length]; None if all ask."""
     if asking == length:
         return None

@@ -27,12 +27,13 @@ def test_results_are_the_same_and_everything_can_be_put_back(
     ids = torch.randint(3, 60, (1, tokens))
     with torch.inference_mode():
         expected = lm(ids).logits
-        restore = kernels.install(lm)
+        installed = kernels.Kernels(lm)
         replaced = [module for module in lm.modules() if "forward" in module.__dict__]
         torch.testing.assert_close(lm(ids).logits, expected, atol=2e-5, rtol=1e-4)
-        restore()
+        installed.remove()
         assert torch.equal(lm(ids).logits, expected)
-    assert any(isinstance(module, nn.Linear) for module in replaced)
+    linears = [module for module in replaced if isinstance(module, nn.Linear)]
+    assert installed.nbytes == sum(2 * linear.weight.numel() for linear in linears) > 0
     assert (family == "gpt2") != any("Norm" in type(module).__name__ for module in replaced)
     assert not any("forward" in module.__dict__ for module in lm.modules())
 
@@ -40,7 +41,7 @@ def test_results_are_the_same_and_everything_can_be_put_back(
 @needs_fbgemm
 def test_weights_that_would_lose_precision_stay_as_they_are(everything_is_large: None) -> None:
     linear = nn.Linear(8, 8)
-    kernels.install(linear)
+    kernels.Kernels(linear)
     assert "forward" not in linear.__dict__
 
 
@@ -49,7 +50,7 @@ def test_a_bias_is_added_and_gradients_go_the_usual_way(everything_is_large: Non
     linear = nn.Linear(16, 8).to(torch.bfloat16).to(torch.float32)
     rows = torch.randn(3, 16)
     expected = linear(rows)
-    kernels.install(linear)
+    kernels.Kernels(linear)
     linear(rows).sum().backward()
     assert linear.weight.grad is not None
     with torch.no_grad():
@@ -60,5 +61,5 @@ def test_a_bias_is_added_and_gradients_go_the_usual_way(everything_is_large: Non
 
 def test_small_matrices_are_left_alone() -> None:
     linear = nn.Linear(8, 8).to(torch.bfloat16).to(torch.float32)
-    kernels.install(linear)
+    kernels.Kernels(linear)
     assert "forward" not in linear.__dict__

@@ -1,24 +1,38 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.engine.kv import KVBuffer
 from uniconv.engine.ragged import Chunk, run
+from uniconv.model import UniConv
 
 CUTS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def sliding() -> UniConv:
+    """A model of which layers see eight tokens back."""
+    tiny = tiny_uniconv("mistral")
+    config = copy.deepcopy(tiny.lm.config)
+    config.sliding_window = 8
+    torch.manual_seed(0)
+    lm = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    return UniConv(lm, tiny.tokenizer, tiny.template)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "sliding"])
 @settings(max_examples=5, deadline=None)
 @given(cuts=CUTS, seed=st.integers(0, 99))
 def test_chunks_of_many_sequences_have_the_states_of_each_alone(
     family: str, cuts: list[list[int]], seed: int
 ) -> None:
-    model = tiny_uniconv(family)
+    model = sliding() if family == "sliding" else tiny_uniconv(family)
     chance = torch.Generator().manual_seed(seed)
     sequences = [torch.randint(3, 60, (sum(parts),), generator=chance).tolist() for parts in cuts]
     buffers = [KVBuffer() for _ in sequences]

@@ -82,7 +82,7 @@ def test_a_short_common_beginning_is_not_worth_a_copy() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    cache = SessionCache(2 * 40 * SIZE)
+    cache = SessionCache(2 * 60 * SIZE)  # two conversations with room to grow
     talks = [[100 * number + token for token in TALK] for number in range(3)]
     kept(cache, talks[0])
     kept(cache, talks[1])

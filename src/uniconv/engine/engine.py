@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from uniconv.decoding import Decoding, Generation, Sampler, Writer
-from uniconv.engine import kernels
 from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.jobs import Embedding, Pieces, ReadingJob, Writing
+from uniconv.engine.kernels import Kernels
 from uniconv.engine.scheduler import EngineSettings, Scheduler, Statistics
 from uniconv.errors import ModelError
 from uniconv.model import Reading, Settings, UniConv
@@ -37,7 +37,7 @@ class Engine:
             )
         self.model = model
         self._settings = settings or EngineSettings()
-        self._restore = kernels.install(model.lm)
+        self._kernels = Kernels(model.lm)
         self._scheduler = Scheduler(model, self._settings)
 
     # As the model
@@ -135,10 +135,15 @@ class Engine:
         """What was done so far."""
         return self._scheduler.statistics
 
+    @property
+    def packed_bytes(self) -> int:
+        """The memory of weights that are there twice, to be read faster (0 on a GPU)."""
+        return self._kernels.nbytes
+
     def close(self) -> None:
         """Takes nothing more, and returns when all that it was asked for is done."""
         self._scheduler.close()
-        self._restore()
+        self._kernels.remove()
 
     def __enter__(self) -> Self:
         return self

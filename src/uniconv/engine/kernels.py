@@ -25,21 +25,27 @@ _ROUNDING = 2.0**-25
 """What float16 rounds the smallest values to, far below what float32 sums round to."""
 
 
-def install(lm: nn.Module) -> Callable[[], None]:
-    """Replaces what can be replaced in an LM on a CPU; the result puts it back.
+class Kernels:
+    """Replaces what can be replaced in an LM on a CPU, until :meth:`remove`.
 
-    Training works as before in between, and goes around the new kernels.
+    Training works as before in between, and goes around the new kernels. ``nbytes`` is the memory
+    of the packed copies.
     """
-    replaced = []
-    for module, forward in _replacements(lm):
-        module.__dict__["forward"] = forward  # found before the class's own
-        replaced.append(module)
 
-    def restore() -> None:
-        for module in replaced:
-            del module.__dict__["forward"]
+    def __init__(self, lm: nn.Module) -> None:
+        self._replaced: list[nn.Module] = []
+        self.nbytes = 0
+        for module, forward in _replacements(lm):
+            module.__dict__["forward"] = forward  # found before the class's own
+            self._replaced.append(module)
+            if type(module) is nn.Linear:
+                self.nbytes += module.weight.numel() * 2
 
-    return restore
+    def remove(self) -> None:
+        """Puts everything back."""
+        for module in self._replaced:
+            module.__dict__.pop("forward", None)
+        self._replaced.clear()
 
 
 def _replacements(lm: nn.Module) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:

@@ -25,7 +25,8 @@ class KVBuffer:
         end = self.length + keys.shape[1]
         stored = self._layers.get(layer)
         if stored is None or stored.shape[2] < end:
-            capacity = max(self.capacity, end)
+            # Half as much again: a conversation that grows by turns is moved once in a while only.
+            capacity = max(self.capacity, end, self.length * 3 // 2)
             larger = keys.new_empty(2, keys.shape[0], capacity, keys.shape[2])
             if stored is not None:
                 larger[:, :, : self.length] = stored[:, :, : self.length]

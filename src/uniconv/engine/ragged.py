@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from uniconv.attention import causal_tail
 from uniconv.engine.kernels import FEW
 from uniconv.engine.kv import KVBuffer
 from uniconv.model import UniConv
@@ -35,6 +34,7 @@ class RaggedBatch:
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self._chunks = chunks
         self._lengths = [len(chunk.tokens) for chunk in chunks]
+        self._masks: dict[tuple[int, int, int | None], Tensor] = {}
 
     def attend(
         self,
@@ -44,42 +44,63 @@ class RaggedBatch:
         value: Tensor,
         scaling: float | None,
         dropout: float,  # noqa: ARG002 nothing is trained here
+        window: int | None,
     ) -> Tensor:
         """Queries [1, h, n, d] over keys and values [1, g, n, d]; gives [1, n, h, d]."""
         new = (torch.split(tensor[0], self._lengths, 1) for tensor in (query, key, value))
         pieces = [
-            _attend(q, chunk.kv.write(layer.layer_idx, k, v), scaling)
+            self._attend(q, chunk.kv.write(layer.layer_idx, k, v), scaling, window)
             for chunk, q, k, v in zip(self._chunks, *new, strict=True)
         ]
         return torch.cat(pieces, 1).transpose(0, 1)[None]
 
+    def _attend(
+        self, query: Tensor, stored: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
+        """A sequence's last queries [h, n, d] over its keys and values [2, g, l, d]: [h, n, d]."""
+        heads, new, size = query.shape
+        if window is not None:
+            stored = stored[:, :, -(window + new - 1) :]
+        groups, length = stored.shape[1:3]
+        keys, values = stored[:, None]
+        slides = window is not None and length > window
+        if new == length and not slides:
+            whole = scaled_dot_product_attention(
+                query[None], keys, values, is_causal=True, scale=scaling, enable_gqa=heads != groups
+            )
+            return whole[0]
+        # Heads that share keys become rows of one matrix: keys aren't repeated for each of them.
+        rows = query.reshape(groups, -1, size)
+        mask = None if new == 1 else self._mask(new, length, window, query, heads // groups)
+        if new > FEW or query.device.type != "cpu":
+            found = scaled_dot_product_attention(
+                rows[None], keys, values, attn_mask=mask, scale=scaling
+            )
+            return found.view(heads, new, size)
+        # A few rows are quicker this way than in a kernel made for blocks of them.
+        scores = rows @ keys[0].mT * (size**-0.5 if scaling is None else scaling)
+        if mask is not None:
+            scores = scores + mask
+        few: Tensor = scores.softmax(-1) @ values[0]
+        return few.view(heads, new, size)
 
-def _attend(query: Tensor, stored: Tensor, scaling: float | None) -> Tensor:
-    """The last queries [h, n, d] of a sequence over its keys and values [2, g, l, d]: [h, n, d]."""
-    heads, new, size = query.shape
-    groups, length = stored.shape[1:3]
-    keys, values = stored[:, None]
-    if new == length:
-        whole = scaled_dot_product_attention(
-            query[None], keys, values, is_causal=True, scale=scaling, enable_gqa=heads != groups
-        )
-        return whole[0]
-    # The heads that share keys become rows of one matrix: keys aren't repeated for each of them.
-    rows = query.reshape(groups, -1, size)
-    mask = None if new == 1 else causal_tail(new, length, query.device)
-    if mask is not None:
-        mask = mask.repeat(heads // groups, 1)
-    if new > FEW or query.device.type != "cpu":
-        found = scaled_dot_product_attention(
-            rows[None], keys, values, attn_mask=mask, scale=scaling
-        )
-        return found.view(heads, new, size)
-    # A few rows are quicker this way than in a kernel made for blocks of them.
-    scores = rows @ keys[0].mT * (size**-0.5 if scaling is None else scaling)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    few: Tensor = scores.softmax(-1) @ values[0]
-    return few.view(heads, new, size)
+    def _mask(
+        self, new: int, length: int, window: int | None, query: Tensor, repeats: int
+    ) -> Tensor:
+        """What the last ``new`` of ``length`` tokens don't see is minus infinity, the rest 0.
+
+        [repeats * new, length]; it is made once for all layers.
+        """
+        known = self._masks.get((new, length, window))
+        if known is None:
+            seen = torch.ones(new, length, dtype=torch.bool, device=query.device)
+            seen = seen.tril(length - new)
+            if window is not None:
+                seen = seen.triu(length - new - window + 1)
+            known = torch.zeros(new, length, dtype=query.dtype, device=query.device)
+            known = known.masked_fill(~seen, float("-inf")).repeat(repeats, 1)
+            self._masks[new, length, window] = known
+        return known
 
 
 @torch.inference_mode()
