@@ -203,6 +203,19 @@ def test_whoever_stops_listening_frees_the_place(llama: UniConv) -> None:
         assert "".join(engine.generate(reading, max_new_tokens=4))
 
 
+def test_another_thread_may_end_an_answer_that_is_waited_for(llama: UniConv) -> None:
+    with engine_of(llama, running=1) as engine, ThreadPoolExecutor(2) as threads:
+        reading = engine.read(conversation([0]))
+        endless = engine.generate(reading, max_new_tokens=100_000)
+        next(endless)
+        queued = engine.generate(reading, max_new_tokens=100_000)
+        listening = [threads.submit(list, one) for one in (queued, endless)]
+        queued.close()  # before it was begun
+        assert listening[0].result(timeout=20) == []
+        endless.close()
+        listening[1].result(timeout=20)
+
+
 def test_more_than_may_wait_are_refused_but_not_what_was_begun(llama: UniConv) -> None:
     with engine_of(llama, running=1, waiting=0) as engine:
         with pytest.raises(EngineBusy, match="wait already"):

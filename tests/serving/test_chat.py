@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import httpx2 as httpx
@@ -13,6 +14,7 @@ import pytest
 from scripted import Scripted, question, running, searching, until
 
 from tiny import tiny_uniconv
+from uniconv.engine import Engine, EngineBusy
 from uniconv.model import Reading
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.app import create_app
@@ -163,6 +165,18 @@ def test_an_answer_that_takes_too_long_is_ended(
     until(lambda: client.service.workers.busy == 0)
 
 
+def test_an_engine_that_is_full_is_a_server_that_is(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise EngineBusy("256 requests wait; try again later")
+
+    monkeypatch.setattr(Scripted, "_read", refuse)
+    for stream in (True, False):
+        refused = client.post(CHAT, json=question(stream=stream))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+
+
 def test_a_failure_says_nothing_of_itself(
     client: httpx.Client, search: ConversationalSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,21 +192,31 @@ def test_a_failure_says_nothing_of_itself(
     assert "secret" not in failed.text
 
 
-def test_many_conversations_at_once(search: ConversationalSearch) -> None:
-    """Each gets the answer to its own question, of a model that really writes."""
+@pytest.mark.parametrize("way", ["model", "engine"])
+def test_many_conversations_at_once(search: ConversationalSearch, way: str) -> None:
+    """Each gets the answer to its own question; of clients that leave nothing stays behind."""
     settings = SearchSettings(max_new_tokens=6)
-    real = ConversationalSearch(tiny_uniconv(), search.index, settings)
-    app = create_app(real, ServerSettings(concurrency=8))
+    alone = ConversationalSearch(tiny_uniconv(), search.index, settings)
     asked = [f"Who built the tower number {number}?" for number in range(16)]
-    with (
-        running(app) as url,
-        httpx.Client(base_url=url, timeout=60) as client,
-        ThreadPoolExecutor(16) as threads,
-    ):
-        said = list(threads.map(lambda q: client.post(CHAT, json=question(q)), asked))
-    expected = [real.ask(one) for one in asked]
+    expected = [alone.ask(one).text for one in asked]
+    with ExitStack() as stack:
+        model = tiny_uniconv()
+        shared = stack.enter_context(Engine(model)) if way == "engine" else model
+        real = ConversationalSearch(shared, search.index, settings)
+        app = create_app(real, ServerSettings(concurrency=8))
+        url = stack.enter_context(running(app))
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=60))
+
+        def ask(text: str) -> Any:
+            with client.stream("POST", CHAT, json=question(text, stream=True)) as left:
+                next(left.iter_lines())
+            return client.post(CHAT, json=question(text))
+
+        with ThreadPoolExecutor(16) as threads:
+            said = list(threads.map(ask, asked))
+        until(lambda: app.state.service.workers.busy == 0)
     texts = [one.json()["choices"][0]["message"]["content"] for one in said]
-    assert texts == [answer.text for answer in expected]
+    assert texts == expected
     assert len(set(texts)) > 1
 
 

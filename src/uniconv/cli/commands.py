@@ -108,6 +108,8 @@ def serve(
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
+    from uniconv.engine import Engine
+    from uniconv.errors import ModelError
     from uniconv.search import ConversationalSearch, SearchSettings
 
     try:
@@ -116,8 +118,14 @@ def serve(
         raise UniConvError(
             f"serving needs the package {error.name}: pip install 'uniconv[serve]'"
         ) from error
-    searching = ConversationalSearch(*_open(folder, model), SearchSettings(read=read))
-    run(searching, settings)
+    loaded, opened = _open(folder, model)
+    try:
+        engine = Engine(loaded)
+    except ModelError:  # a backbone that can't: requests take turns
+        run(ConversationalSearch(loaded, opened, SearchSettings(read=read)), settings)
+        return
+    with engine:
+        run(ConversationalSearch(engine, opened, SearchSettings(read=read)), settings)
 
 
 @app.command

@@ -272,7 +272,8 @@ class Pieces(Iterator[str]):
         return piece
 
     def close(self) -> None:
-        """Frees the answer's place at the engine's next step."""
+        """Frees the answer's place at the engine's next step; any thread may do it."""
         self._job.cancelled = True
+        self._job.pieces.put(None)  # wakes the one that listens
 
     __del__ = close

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from uniconv.engine import EngineBusy
 from uniconv.errors import MessagesError, UniConvError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -70,6 +71,8 @@ def as_api_error(error: Exception) -> ApiError:
         return ApiError(504, "the answer took longer than this server allows", "timeout")
     if isinstance(error, RequestValidationError):
         return _invalid(error)
+    if isinstance(error, EngineBusy):
+        return ApiError(429, str(error), "busy", headers={"Retry-After": "1"})
     if isinstance(error, UniConvError):
         param = "messages" if isinstance(error, MessagesError) else None
         return ApiError(400, str(error), "invalid_value", param=param)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +16,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from uniconv.engine import Engine
+from uniconv.model import UniConv
 from uniconv.types import Answer
 
 if TYPE_CHECKING:
@@ -113,10 +115,9 @@ class Gauges(Collector):
             yield GaugeMetricFamily(f"uniconv_engine_{name}", "The engine's own figure.", figure)
 
 
-def _statistics(model: Any) -> dict[str, float]:
+def _statistics(model: UniConv | Engine) -> dict[str, float]:
     """The figures that an engine keeps; a plain model keeps none."""
-    statistics = getattr(model, "statistics", None)
-    if not is_dataclass(statistics) or isinstance(statistics, type):
+    if not isinstance(model, Engine):
         return {}
-    fields = asdict(statistics)
-    return {name: value for name, value in fields.items() if isinstance(value, int | float)}
+    about = asdict(model.statistics)
+    return {**about.pop("counts"), **about}

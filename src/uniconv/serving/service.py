@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import Request
 
+from uniconv.engine import Engine
 from uniconv.model import UniConv
 from uniconv.retrieval.building import BuildReport
 from uniconv.search import ConversationalSearch, SearchSettings
@@ -129,13 +130,13 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def _longest_answer(model: Any, limit: int) -> int:
+def _longest_answer(model: UniConv | Engine, limit: int) -> int:
     """``limit``, or what the model's context leaves beside a conversation of the longest kind."""
-    positions: int | None = getattr(model, "max_positions", None)
+    positions = (model.model if isinstance(model, Engine) else model).max_positions
     if positions is None:
         return limit
     conversation = min(model.template.limits.conversation, positions // 2)
-    room: int = positions - conversation - len(model.template.answer_suffix())
+    room = positions - conversation - len(model.template.answer_suffix())
     return max(1, min(limit, room))
 
 
