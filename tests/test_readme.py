@@ -81,7 +81,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_exist(page: Path) -> None:
     known = {
         "index", "search", "chat", "train", "distil", "calibrate", "evaluate", "data", "study",
-        "mine", "export", "mcp",
+        "mine", "export", "mcp", "serve",
     }  # fmt: skip
     text = "\n".join(blocks(page, "console"))
     for command in re.findall(r"^uniconv (\w+)", text, re.M):
