@@ -133,9 +133,14 @@ def test_full_storage_is_told_and_the_conversation_goes_on(page: Any, server: Fa
     assert len(server.requests[1]["messages"]) == 3
 
 
-def test_a_damaged_entry_is_passed_over(page: Any) -> None:
+def test_damaged_entries_are_passed_over_and_old_ones_read(page: Any) -> None:
     ask_and_wait(page, "Who built the tower?")
     page.evaluate("localStorage.setItem('uniconv.conversation.x', '{')")
     page.evaluate("localStorage.setItem('uniconv.conversation.y', '{\"id\": 3}')")
+    old = '{"id": "old", "title": "Old", "turns": [{"question": "Who?"}]}'
+    page.evaluate(f"localStorage.setItem('uniconv.conversation.old', '{old}')")
     page.reload()
-    expect(page.locator("#conversations a")).to_have_text(["Who built the tower?"])
+    links = page.locator("#conversations a")
+    expect(links).to_have_text(["Who built the tower?", "Old"])
+    links.nth(1).click()
+    expect(turn(page, 1).locator("h2")).to_have_text("Who?")

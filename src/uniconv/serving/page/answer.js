@@ -1,6 +1,6 @@
 // An answer in the transcript: its text with citation chips, its sources, and what can be done.
 import { counted, duration, icon, iconButton, node, textButton } from "./dom.js";
-import { citedPassages, marks, sentenceBefore } from "./citations.js";
+import { citedPassages, marks, nameOf, sentenceBefore } from "./citations.js";
 import { isRunning } from "./conversations.js";
 import { blocks, drawBlock } from "./markdown.js";
 
@@ -125,10 +125,10 @@ export class Answer {
     const cited = citedPassages(this.turn);
     if (!cited.length) return null;
     const source = (passage) => {
-      const name = passage.title || passage.id;
-      const button = node("button", { type: "button", className: "source", title: name },
+      const title = passage.title || passage.id;
+      const button = node("button", { type: "button", className: "source", title },
         node("span", { className: "number" }, String(passage.number)),
-        node("span", { className: "name" }, name));
+        node("span", { className: "name" }, nameOf(passage).name));
       button.addEventListener("click", () =>
         this.actions.openPassages(this.turn, button, { number: passage.number }));
       return node("li", {}, button);

@@ -156,7 +156,7 @@ function showNew() {
 }
 
 function showAddressed() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1);
   if (id === current.id) return;
   const found = store.get(id);
   if (found) show(found);

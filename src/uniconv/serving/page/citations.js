@@ -3,6 +3,7 @@
 
 const MARK = /\[\d{1,3}(?:\s*,\s*\d{1,3})*\]/g;
 const MARKS_AT_END = /(?:\s*\[[\d,\s]*\])*\s*$/;
+const HEADINGS = " > "; // as the index joins them to a title
 const LONGEST_GAP = 3; // function words that may lie between two highlighted words
 
 // Words that any two English sentences share; they say nothing about where a statement is from.
@@ -41,6 +42,16 @@ export function sentenceBefore(text, offset) {
 export function citedPassages(turn) {
   const numbers = new Set(marks(turn.text).flatMap((mark) => mark.numbers));
   return turn.passages.filter((passage) => numbers.has(passage.number));
+}
+
+/**
+ * What a passage is called: the last heading of its title, and those above it.
+ * @param {{title: string, id: string}} passage
+ * @returns {{name: string, above: string}}
+ */
+export function nameOf({ title, id }) {
+  const headings = (title || id).split(HEADINGS);
+  return { name: headings.at(-1), above: headings.slice(0, -1).join(HEADINGS) };
 }
 
 /** All sentences of an answer that cite passage `number`. */

@@ -104,7 +104,10 @@ function* stored() {
 function parsed(text) {
   try {
     const value = JSON.parse(text ?? "null");
-    return Array.isArray(value?.turns) && typeof value.id === "string" ? value : null;
+    if (!Array.isArray(value?.turns) || typeof value.id !== "string") return null;
+    // What an earlier version of the page didn't keep is as in a new turn.
+    const turns = value.turns.map((turn) => ({ ...newTurn(""), ...turn }));
+    return { title: "", updated: 0, ...value, turns };
   } catch {
     return null;
   }

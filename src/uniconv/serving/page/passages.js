@@ -1,6 +1,6 @@
 // The panel of the passages that were considered for an answer, and how the answer came about.
 import { byId, counted, duration, node } from "./dom.js";
-import { citedPassages, citingSentences, highlighted } from "./citations.js";
+import { citedPassages, citingSentences, highlighted, nameOf } from "./citations.js";
 
 /**
  * @typedef {import("./conversations.js").Turn} Turn
@@ -42,6 +42,7 @@ function about(turn) {
 }
 
 function drawPassage(passage, { opened, sentence, best, cited }) {
+  const { name, above } = nameOf(passage);
   const text = node("p", { className: "passage-text" }, ...drawText(passage.text, sentence));
   const shared = text.querySelector("mark");
   const bar = node("span", { className: "score-bar", ariaHidden: "true" }, node("span"));
@@ -50,7 +51,8 @@ function drawPassage(passage, { opened, sentence, best, cited }) {
   return node("details", { className: "passage", open: opened },
     node("summary", {},
       node("span", { className: `number${cited ? " cited" : ""}` }, String(passage.number)),
-      node("span", { className: "passage-name" }, passage.title || passage.id),
+      node("span", { className: "passage-name" },
+        above ? node("span", { className: "above" }, above) : null, name),
       node("span", { className: "facts" },
         node("span", {}, `score ${shownScore(passage.score)}`), bar,
         cited ? node("span", { className: "badge" }, "cited") : null,
@@ -69,8 +71,9 @@ function drawText(text, sentence) {
 }
 
 /** @param {Passage} passage */
-function drawMetadata({ id, metadata }) {
-  const rows = [["id", id], ...Object.entries(metadata ?? {})];
+function drawMetadata({ id, title, metadata }) {
+  const told = Object.entries(metadata ?? {}).filter(([, value]) => !title.includes(value));
+  const rows = [["id", id], ...told];
   return node("dl", {}, ...rows.map(([name, value]) =>
     node("div", {}, node("dt", {}, name), node("dd", {}, ...linked(String(value))))));
 }

@@ -20,6 +20,9 @@ export class Transcript {
     this.scroller = byId("scroller");
     this.scroller.addEventListener("scroll", () => this.onScroll(), { passive: true });
     byId("latest").addEventListener("click", () => this.toEnd(true));
+    const observer = new ResizeObserver(() => (this.follows ? this.toEnd() : this.onScroll()));
+    observer.observe(byId("turns"));
+    observer.observe(this.scroller);
   }
 
   /** @param {Turn[]} turns */
@@ -34,8 +37,6 @@ export class Transcript {
   /** Draws what has changed in an answer, if it is shown. */
   update(turn, wait) {
     this.answers.get(turn)?.update(wait);
-    if (this.follows) this.toEnd();
-    else this.onScroll();
   }
 
   has(turn) {
