@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +20,7 @@ from uniconv.errors import UniConvError
 from uniconv.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from uniconv.engine import Engine
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
 
@@ -80,17 +83,11 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
         read: How many of the retrieved passages the model reads for an answer.
     """
     from uniconv.cli.terminal import hold_conversation
-    from uniconv.engine import Engine
-    from uniconv.errors import ModelError
     from uniconv.search import ConversationalSearch, SearchSettings
 
     loaded, opened = _open(folder, model)
-    settings = SearchSettings(read=read)
-    try:
-        with Engine(loaded) as engine:
-            hold_conversation(ConversationalSearch(engine, opened, settings))
-    except ModelError:  # a backbone that can't: each turn reads the whole conversation
-        hold_conversation(ConversationalSearch(loaded, opened, settings))
+    with _at_work(loaded) as worker:
+        hold_conversation(ConversationalSearch(worker, opened, SearchSettings(read=read)))
 
 
 @app.command
@@ -108,8 +105,6 @@ def serve(
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
-    from uniconv.engine import Engine
-    from uniconv.errors import ModelError
     from uniconv.search import ConversationalSearch, SearchSettings
 
     try:
@@ -119,13 +114,8 @@ def serve(
             f"serving needs the package {error.name}: pip install 'uniconv[serve]'"
         ) from error
     loaded, opened = _open(folder, model)
-    try:
-        engine = Engine(loaded)
-    except ModelError:  # a backbone that can't: requests take turns
-        run(ConversationalSearch(loaded, opened, SearchSettings(read=read)), settings)
-        return
-    with engine:
-        run(ConversationalSearch(engine, opened, SearchSettings(read=read)), settings)
+    with _at_work(loaded, settings.cache_mb) as worker:
+        run(ConversationalSearch(worker, opened, SearchSettings(read=read)), settings)
 
 
 @app.command
@@ -272,3 +262,18 @@ def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
     from uniconv.model import UniConv
 
     return UniConv.from_pretrained(model or opened.model_name), opened
+
+
+@contextmanager
+def _at_work(model: UniConv, cache_mb: int = 1024) -> Iterator[UniConv | Engine]:
+    """An engine for the model, or the model itself where its backbone can't be in one."""
+    from uniconv.engine import Engine, EngineSettings
+    from uniconv.errors import ModelError
+
+    try:
+        engine = Engine(model, EngineSettings(cache_bytes=cache_mb * 2**20))
+    except ModelError:  # each turn reads the whole conversation, and requests take turns
+        yield model
+        return
+    with engine:
+        yield engine

@@ -29,6 +29,8 @@ class ServerSettings:
     """How many requests are worked on at once."""
     queue: int = 64
     """How many more may wait; the next are refused (429)."""
+    cache_mb: int = 1024
+    """MiB for what was read of conversations; the least recently used is forgotten first."""
     timeout: float = 300.0
     """Seconds that a request may take, with its time in the queue."""
     max_tokens: int = 1024
@@ -45,7 +47,7 @@ class ServerSettings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("port", "queue") else 1
+            least = 0 if field.name in ("port", "queue", "cache_mb") else 1
             if type(value) is int and value < least:
                 raise ConfigError(f"{field.name} must be {least} or more, not {value}")
         if not 0 < self.timeout < float("inf"):
