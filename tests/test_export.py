@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,19 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    LlamaTokenizer,
-    PreTrainedTokenizerFast,
 )
 
-from tiny import FAMILIES, tiny_config, tiny_uniconv
+from tiny import FAMILIES, tiny_uniconv
+from tiny_tokenizers import joining_uniconv, sentencepiece_uniconv
 from uniconv.cli import main
 from uniconv.errors import ConfigError, ModelError, UniConvError
 from uniconv.export import export
 from uniconv.messages import to_messages
 from uniconv.model import Settings, UniConv
-from uniconv.templates import Limits, load_template
+from uniconv.templates import Limits
 from uniconv.types import Conversation, Passage, Turn
 
 LIMITS = Limits(conversation=90, passage=40, response=30)
@@ -176,54 +173,21 @@ def test_sentence_transformers_of_the_embedded_model(tmp_path: Path) -> None:
     check_embeddings(UniConv.from_pretrained("embedded", device="cpu"), there)
 
 
-def sentencepiece_like(*, legacy: bool = False) -> UniConv:
-    """A tiny model whose tokenizer marks words as Llama 2's and Mistral's do.
-
-    A ``legacy`` one does it while normalising, so that each stretch of text gets a mark.
-    """
-    backend = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    all_bytes = [f"<0x{number:02X}>" for number in range(256)]
-    named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=420, special_tokens=[*named, *all_bytes], show_progress=False
-    )
-    backend.train_from_iterator([passage.text for passage in PASSAGES] + QUESTIONS, trainer)
-    learned = json.loads(backend.to_str())["model"]
-    if legacy:
-        backend.pre_tokenizer = None
-        backend.normalizer = normalizers.Sequence(
-            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-        )
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-        )
-    else:
-        tokenizer = LlamaTokenizer(
-            vocab=learned["vocab"],
-            merges=[tuple(pair) for pair in learned["merges"]],
-            extra_special_tokens=["[INST]", "[/INST]"],
-        )
-    tokenizer.chat_template = (
-        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-        "[INST] {{ message['content'] }}[/INST]{% else %} {{ message['content'] }}</s>{% endif %}"
-        "{% endfor %}"
-    )
-    torch.manual_seed(0)
-    lm = AutoModelForCausalLM.from_config(
-        tiny_config("mistral", len(tokenizer)), dtype=torch.float32
-    )
-    return UniConv(lm.eval(), tokenizer, load_template(tokenizer, limits=LIMITS))
+def test_sentence_transformers_with_a_tokenizer_that_joins_pieces(tmp_path: Path) -> None:
+    model = joining_uniconv(LIMITS)
+    tokens = [model.tokenizer(text)["input_ids"] for text in ("1893.\n\n", "1893.", "\n\n")]
+    assert tokens[0] != tokens[1] + tokens[2]
+    check_embeddings(model, exported(model, tmp_path))
 
 
 def test_sentence_transformers_with_a_tokenizer_as_mistrals(tmp_path: Path) -> None:
-    model = sentencepiece_like()
+    model = sentencepiece_uniconv(LIMITS)
     check_embeddings(model, exported(model, tmp_path))
 
 
 def test_a_tokenizer_that_cannot_be_reproduced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="has other tokens there; use the model"):
-        exported(sentencepiece_like(legacy=True), tmp_path)
+        exported(sentencepiece_uniconv(LIMITS, legacy=True), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

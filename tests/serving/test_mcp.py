@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server.mcpserver import MCPServer
 
 from tiny import tiny_uniconv
 from uniconv.cli import main
 from uniconv.decoding import Generation
 from uniconv.engine import Engine
+from uniconv.errors import ModelError
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
@@ -181,6 +183,22 @@ def test_agents_get_what_the_library_gives(
         assert [one["id"] for one in about["passages"]] == [
             one.passage.id for one in answer.passages
         ]
+
+
+def test_a_model_that_the_engine_refuses_is_served_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[MCPServer] = []
+
+    def refuse(*_: Any) -> None:
+        raise ModelError("no attention interface")
+
+    monkeypatch.setattr("uniconv.engine.Engine", refuse)
+    monkeypatch.setattr(MCPServer, "run", lambda self, _: served.append(self))
+    monkeypatch.setattr(sys, "argv", ["uniconv", "mcp", str(folder)])
+    main()
+    (found,) = calls(served[0], [("search", {"query": "harbour tower", "k": 1})])
+    assert len(found.structured_content["passages"]) == 1
 
 
 def test_a_mistake_at_the_start_is_one_sentence(

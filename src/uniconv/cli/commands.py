@@ -194,13 +194,19 @@ def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> No
         read: How many of the retrieved passages the model reads for an answer.
     """
     from uniconv.engine import Engine
+    from uniconv.errors import ModelError
     from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.serving.mcp import create_server
+    from uniconv.serving.shared_model import SharedUniConv
 
     loaded, opened = _open(folder, model)
-    with Engine(loaded) as engine:
-        search = ConversationalSearch(engine, opened, SearchSettings(read=read))
-        create_server(search).run("stdio")
+    settings = SearchSettings(read=read)
+    try:
+        with Engine(loaded) as engine:
+            create_server(ConversationalSearch(engine, opened, settings)).run("stdio")
+    except ModelError:  # a backbone that can't: its calls take turns
+        shared = SharedUniConv(loaded)
+        create_server(ConversationalSearch(shared, opened, settings)).run("stdio")
 
 
 @app.command
