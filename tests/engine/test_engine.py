@@ -245,6 +245,29 @@ def test_a_failed_step_fails_its_requests_and_no_others(
         same(said(engine, conversation([0, 1])), said(llama, conversation([0, 1])))
 
 
+def test_a_failure_in_the_middle_of_an_answer_reaches_whoever_listens(
+    llama: UniConv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine_of(llama) as engine:
+        pieces = engine.generate(conversation([0]), max_new_tokens=100_000)
+        next(pieces)
+        monkeypatch.setattr(llama.lm.model, "forward", _out_of_memory)
+        with pytest.raises(RuntimeError, match="memory"):
+            for _ in pieces:
+                pass
+        assert list(pieces) == []
+
+
+def test_what_nobody_waits_for_any_more_is_never_begun(llama: UniConv) -> None:
+    with engine_of(llama, running=1) as engine:
+        reading = engine.read(conversation([0]))
+        first = engine.generate(reading, max_new_tokens=100_000)
+        next(first)
+        engine.generate(reading, max_new_tokens=100_000).close()
+        first.close()
+    assert engine.statistics.waiting == engine.statistics.running == 0
+
+
 def _out_of_memory(*_: Any, **__: Any) -> None:
     raise RuntimeError("out of memory")
 

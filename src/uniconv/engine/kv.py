@@ -63,5 +63,5 @@ class KVBuffer:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes, used or not."""
-        return sum(stored.nbytes for stored in self._layers.values())
+        """The memory that it takes, used or not; any thread may ask."""
+        return sum(stored.nbytes for stored in list(self._layers.values()))

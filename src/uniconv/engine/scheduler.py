@@ -130,9 +130,9 @@ class Scheduler:
             self._begin()
             steps = self._plan()
             try:
-                self._do(steps)
+                if steps:
+                    self._do(steps)
             except Exception as error:  # no memory, most likely: the others may still be served
-                log.exception("a step of the engine failed")
                 for step in steps:
                     _give_up(step.job, error)
             for job in self._running:
@@ -158,9 +158,13 @@ class Scheduler:
         ):
             for _ in range(min(len(queue), self._settings.running - running)):
                 job = queue.popleft()
-                if not job.cancelled:
+                if job.cancelled:
+                    continue
+                try:
                     job.begin(self._cache)
                     self._running.append(job)
+                except Exception as error:
+                    _give_up(job, error)
 
     def _plan(self) -> list[Step]:
         """The next token of every answer, and what there is room for of what is to be read."""
@@ -192,7 +196,6 @@ class Scheduler:
             try:
                 step.job.advance(rows, predicted)
             except Exception as error:  # of one request alone
-                log.exception("a request failed")
                 _give_up(step.job, error)
 
 
@@ -212,5 +215,6 @@ def _unread(job: Job) -> int:
 
 
 def _give_up(job: Job, error: Exception) -> None:
+    log.error("a request failed", exc_info=error)
     job.fail(error)
-    job.cancelled = True
+    job.done = True

@@ -95,8 +95,8 @@ class SessionCache:
 
     @property
     def nbytes(self) -> int:
-        """The memory of all sessions."""
-        return sum(session.kv.nbytes for session in self._sessions)
+        """The memory of all sessions; any thread may ask."""
+        return sum(session.kv.nbytes for session in list(self._sessions))
 
     def __len__(self) -> int:
         return len(self._sessions)
