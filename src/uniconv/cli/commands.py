@@ -193,20 +193,15 @@ def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> No
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
-    from uniconv.engine import Engine
-    from uniconv.errors import ModelError
+    from uniconv.model import UniConv
     from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.serving.mcp import create_server
     from uniconv.serving.shared_model import SharedUniConv
 
     loaded, opened = _open(folder, model)
-    settings = SearchSettings(read=read)
-    try:
-        with Engine(loaded) as engine:
-            create_server(ConversationalSearch(engine, opened, settings)).run("stdio")
-    except ModelError:  # a backbone that can't: its calls take turns
-        shared = SharedUniConv(loaded)
-        create_server(ConversationalSearch(shared, opened, settings)).run("stdio")
+    with _at_work(loaded) as working:
+        shared = SharedUniConv(working) if isinstance(working, UniConv) else working
+        create_server(ConversationalSearch(shared, opened, SearchSettings(read=read))).run("stdio")
 
 
 @app.command
