@@ -41,6 +41,7 @@ CHAT = "/v1/chat/completions"
 FOLLOW_UPS = ("Can you say more about that?", "Why is that?", "And what follows from it?")
 ACCIDENTS = ("leave", "no json", "large body", "long question")
 QUEUE, CONCURRENCY = 64, 16
+CACHE_MB = 64  # soon full, so that what grows after that is no cache
 
 
 @dataclass
@@ -241,14 +242,14 @@ def main() -> None:
     options = parser.parse_args()
     sample = Index.open(options.index).sample_passages(200, seed=options.seed)
     topics = [passage.title or passage.text[:60] for passage in sample]
+    limits = ["--queue", QUEUE, "--concurrency", CONCURRENCY, "--cache-mb", CACHE_MB]
     levels, lost, failures = [], [], 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "index"
         shutil.copytree(options.index, folder)
         for number in options.conversations:
             levels.append(Level(number))
-            queue = ["--queue", str(QUEUE), "--concurrency", str(CONCURRENCY)]
-            with Server(folder, *queue) as server:
+            with Server(folder, *limits) as server:
                 asyncio.run(hold(server, levels[-1], topics, options))
                 failures += server.failures()
             print(levels[-1].row(), dict(levels[-1].errors), file=sys.stderr)

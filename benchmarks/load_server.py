@@ -17,11 +17,11 @@ import psutil
 class Server:
     """Runs while its context lasts, on a free port of this machine."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: object) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
-        command = [sys.executable, "-m", "uniconv", "serve", str(folder), "--port", "0", *options]
+        command = [sys.executable, "-m", "uniconv", "serve", folder, "--port", 0, *options]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, text=True
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
