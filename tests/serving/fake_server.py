@@ -9,6 +9,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class FakeServer:
 
     def start(self, port: int = 0) -> None:
         handler = type("Handler", (_Handler,), {"fake": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self.http = _Http(("127.0.0.1", port), handler)
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -109,6 +110,13 @@ class FakeServer:
 
     def next_reply(self) -> Reply:
         return self.replies.pop(0) if self.replies else Reply()
+
+
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that is closed leaves in the middle of things; other errors are told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -75,24 +75,27 @@ def test_an_unanswered_question_is_not_sent_again(page: Any, server: FakeServer)
     assert server.requests[1]["messages"] == [{"role": "user", "content": "When?"}]
 
 
-def test_a_server_that_went_away_is_found_again(page: Any, server: FakeServer) -> None:
+def test_a_server_that_went_away_is_found_again_by_itself(page: Any, server: FakeServer) -> None:
     server.stop()
     ask(page, "Who built the tower?")
     expect(answered(page, state="failed")).to_contain_text("The server can't be reached.")
     notice(page, "The server can't be reached. Trying again by itself.")
     server.start(server.port)
-    page.get_by_role("button", name="Try now").click()
     notice(page, "Connected again.")
     page.get_by_role("button", name="Try again").click()
     answered(page)
 
 
-def test_the_page_looks_for_a_lost_server_by_itself(page: Any, server: FakeServer) -> None:
-    server.stop()
-    ask(page, "Who built the tower?")
-    notice(page, "The server can't be reached.")
-    server.start(server.port)
+def test_a_server_that_isnt_ready_can_be_tried_at_once(page: Any) -> None:
+    body = {"error": {"message": "it is starting"}}
+    refuse = {"status": 503, "headers": {"Retry-After": "60"}, "json": body}
+    page.route("**/v1/models", lambda route: route.fulfill(**refuse))
+    page.reload()
+    notice(page, "It is starting. Trying again by itself.")
+    page.unroute("**/v1/models")
+    page.get_by_role("button", name="Try now").click()
     notice(page, "Connected again.")
+    expect(page.locator("#about")).to_contain_text("12,345 passages")
 
 
 def test_a_token_is_asked_for_and_kept_for_the_session(
