@@ -9,9 +9,10 @@ two models      a retriever embeds the conversation, a generator of the same siz
 one model       UniConv without an engine: one pass over the conversation serves both
 engine          uniconv.engine: the turns before this one were asked through it
 
-Times are medians over the repeats, taken in turn, each with a conversation of its own. Searching is
-left out, it is the same for all. All three must write the same (float32; with --size mistral-7b,
-which has random weights in bfloat16 on a GPU, it is only counted how often they do).
+Times are medians over the repeats, taken in turn, each with a conversation of its own; tokens/s is
+of decoding, after the first. Searching is left out, it is the same for all. All three must write
+the same (float32; with --size mistral-7b, which has random weights in bfloat16 on a GPU, it is only
+counted how often they do).
 """
 
 from __future__ import annotations
@@ -136,15 +137,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     model = build(arguments.size)
-    other = UniConv(copy.deepcopy(model.network), model.tokenizer, model.template)
+    # The engine changes how its model is computed on a CPU, so the others have their own copies.
+    retriever, generator = (
+        UniConv(copy.deepcopy(model.network), model.tokenizer, model.template) for _ in range(2)
+    )
     new = arguments.new_tokens
     chance = random.Random(0)
     passages = [Passage(str(n), words(chance, 100), words(chance, 3)) for n in range(3)]
-    table = Table("history", "turn by", "first token, s", "", "whole turn, s", "", "same text")
+    table = Table(
+        "history", "turn by", "first token, s", "", "whole turn, s", "", "tokens/s", "same"
+    )
     engine = Engine(model)
     run: dict[str, Callable[[Conversation], Taken]] = {
-        "two models": lambda talk: two_models(other, model, talk, passages, new),
-        "one model": lambda talk: unified(model, talk, passages, new),
+        "two models": lambda talk: two_models(retriever, generator, talk, passages, new),
+        "one model": lambda talk: unified(generator, talk, passages, new),
         "engine": lambda talk: unified(engine, talk, passages, new),
     }
     for history in arguments.histories:
@@ -155,7 +161,7 @@ def main() -> None:
                 engine.read(talk.context(len(talk.turns) - 1))
             for side in SIDES:
                 taken[side].append(run[side](talk))
-        add_rows(table, history, {side: times[1:] for side, times in taken.items()})
+        add_rows(table, history, {side: times[1:] for side, times in taken.items()}, new)
     console = Console(width=110)
     console.print(table)
     one = sum(weight.nbytes for weight in model.network.parameters()) / 2**20
@@ -167,7 +173,7 @@ def main() -> None:
     engine.close()
 
 
-def add_rows(table: Table, history: int, taken: dict[str, list[Taken]]) -> None:
+def add_rows(table: Table, history: int, taken: dict[str, list[Taken]], new: int) -> None:
     """Medians, and ratios to what the first side takes."""
     base = {name: median(getattr(one, name) for one in taken[SIDES[0]]) for name in _TIMES}
     for side in SIDES:
@@ -175,6 +181,7 @@ def add_rows(table: Table, history: int, taken: dict[str, list[Taken]]) -> None:
         for name in _TIMES:
             seconds = median(getattr(one, name) for one in taken[side])
             cells += [f"{seconds:.3f}", f"{seconds / base[name]:.2f}x"]
+        cells.append(f"{median((new - 1) / (one.whole - one.first) for one in taken[side]):.0f}")
         pairs = zip(taken[side], taken[SIDES[0]], strict=True)
         same = sum(one.text == other.text for one, other in pairs)
         table.add_row(f"{history:,}", side, *cells, f"{same} of {len(taken[side])}")

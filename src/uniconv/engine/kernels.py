@@ -1,6 +1,6 @@
 """Faster kernels for a few tokens at a time on a CPU, which give the same results.
 
-Decoding reads every weight for every token. A large float32 matrix whose values float16 holds too
+Decoding reads every weight for every token. A float32 matrix whose values float16 holds too
 (those of a checkpoint in bfloat16 or float16 do) is packed a second time in float16: FBGEMM then
 reads half as many bytes and still multiplies and adds in float32. Norms that take transformers
 six operations take one.
@@ -18,8 +18,8 @@ from torch.nn.functional import rms_norm
 FEW = 16
 """Up to so many rows, the packed product was faster for every matrix tried."""
 
-_LARGE = 1 << 19
-"""Weights of a matrix that is worth a second copy; a smaller one stays in the CPU's cache."""
+_LARGE = 1 << 15
+"""Weights of a matrix that is worth a second copy."""
 
 _ROUNDING = 2.0**-25
 """What float16 rounds the smallest values to, far below what float32 sums round to."""

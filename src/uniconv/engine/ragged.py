@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from uniconv.engine.kernels import FEW
 from uniconv.engine.kv import KVBuffer
 from uniconv.model import UniConv
 
@@ -72,17 +71,10 @@ class RaggedBatch:
         # Heads that share keys become rows of one matrix: keys aren't repeated for each of them.
         rows = query.reshape(groups, -1, size)
         mask = None if new == 1 else self._mask(new, length, window, query, heads // groups)
-        if new > FEW or query.device.type != "cpu":
-            found = scaled_dot_product_attention(
-                rows[None], keys, values, attn_mask=mask, scale=scaling
-            )
-            return found.view(heads, new, size)
-        # A few rows are quicker this way than in a kernel made for blocks of them.
-        scores = rows @ keys[0].mT * (size**-0.5 if scaling is None else scaling)
-        if mask is not None:
-            scores = scores + mask
-        few: Tensor = scores.softmax(-1) @ values[0]
-        return few.view(heads, new, size)
+        found = scaled_dot_product_attention(
+            rows[None], keys, values, attn_mask=mask, scale=scaling
+        )
+        return found.view(heads, new, size)
 
     def _mask(
         self, new: int, length: int, window: int | None, query: Tensor, repeats: int
