@@ -63,3 +63,15 @@ def test_small_matrices_are_left_alone() -> None:
     linear = nn.Linear(8, 8).to(torch.bfloat16).to(torch.float32)
     kernels.Kernels(linear)
     assert "forward" not in linear.__dict__
+
+
+def test_the_precision_of_products_is_the_highest_until_the_kernels_are_removed() -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        installed = kernels.Kernels(nn.Linear(8, 8))
+        assert torch.get_float32_matmul_precision() == "highest"
+        installed.remove()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -30,10 +30,16 @@ class Kernels:
 
     Training works as before in between, and goes around the new kernels. ``nbytes`` is the memory
     of the packed copies.
+
+    PyTorch's matrix products are set to the precision "highest" meanwhile: with a lower one they go
+    to oneDNN, which compiles a kernel for every number of rows and keeps a thousand of them. The
+    engine's steps have another number of rows each time, so that took time, and a gigabyte.
     """
 
     def __init__(self, lm: nn.Module) -> None:
         self._replaced: list[nn.Module] = []
+        self._precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
         self.nbytes = 0
         for module, forward in _replacements(lm):
             module.__dict__["forward"] = forward  # found before the class's own
@@ -46,6 +52,7 @@ class Kernels:
         for module in self._replaced:
             module.__dict__.pop("forward", None)
         self._replaced.clear()
+        torch.set_float32_matmul_precision(self._precision)
 
 
 def _replacements(lm: nn.Module) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
