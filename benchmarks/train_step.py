@@ -66,6 +66,8 @@ def build(size: str) -> UniConv:
     """Random weights of a shape, with the embedded model's tokenizer."""
     torch.manual_seed(0)
     embedded = UniConv.from_pretrained("embedded", device="cpu")
+    # A lower precision has oneDNN compile kernels for each length, and ways differ in these.
+    torch.set_float32_matmul_precision("highest")
     shapes = {
         "25m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8},
         "embedded": {},
