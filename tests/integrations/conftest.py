@@ -8,22 +8,15 @@ from typing import Any
 
 import pytest
 
-from tiny import tiny_uniconv
+from tiny_index import tiny_index
 from uniconv.decoding import Generation
 from uniconv.model import UniConv
-from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 os.environ["LANGSMITH_TRACING"] = "false"
-
-TEXTS = {
-    "tower.md": "# Tower\n\nThe tower of the old harbour was built in 1893 by engineers.\n",
-    "ice.md": "# Glacier\n\nA glacier moves slowly because ice deforms under its own weight.\n",
-    "bread.md": "# Bread\n\nBread rises because yeast makes gas while the dough rests.\n",
-}
 
 
 class Scripted(UniConv):
@@ -57,14 +50,7 @@ class Scripted(UniConv):
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An index and, beside it, the model that made it."""
-    place = tmp_path_factory.mktemp("integrations")
-    tiny_uniconv().save_pretrained(place / "model")
-    (place / "documents").mkdir()
-    for name, text in TEXTS.items():
-        (place / "documents" / name).write_text(text)
-    model = UniConv.from_pretrained(place / "model", device="cpu")
-    build_index([place / "documents"], place / "index", model, quiet=True)
-    return str(place / "index")
+    return str(tiny_index(tmp_path_factory.mktemp("integrations")))
 
 
 @pytest.fixture

@@ -14,23 +14,17 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.server.mcpserver import MCPServer
 
-from tiny import tiny_uniconv
+from tiny_index import tiny_index
 from uniconv.cli import main
 from uniconv.decoding import Generation
 from uniconv.engine import Engine
 from uniconv.errors import ModelError
 from uniconv.model import UniConv
-from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.mcp import create_server
 from uniconv.types import Conversation, Turn
 
-TEXTS = {
-    "tower.md": "# Tower\n\nThe tower of the old harbour was built in 1893 by engineers.\n",
-    "ice.md": "# Glacier\n\nA glacier moves slowly because ice deforms under its own weight.\n",
-    "bread.md": "# Bread\n\nBread rises because yeast makes gas while the dough rests.\n",
-}
 HISTORY = [
     {"role": "user", "content": "Why does ice move?"},
     {"role": "assistant", "content": "Because of its weight."},
@@ -42,14 +36,7 @@ Call = tuple[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("mcp")
-    tiny_uniconv().save_pretrained(place / "model")
-    (place / "documents").mkdir()
-    for name, text in TEXTS.items():
-        (place / "documents" / name).write_text(text)
-    model = UniConv.from_pretrained(place / "model", device="cpu")
-    build_index([place / "documents"], place / "index", model, quiet=True)
-    return place / "index"
+    return tiny_index(tmp_path_factory.mktemp("mcp"))
 
 
 class Scripted(UniConv):

@@ -193,15 +193,12 @@ def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> No
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
-    from uniconv.model import UniConv
     from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.serving.mcp import create_server
-    from uniconv.serving.shared_model import SharedUniConv
 
     loaded, opened = _open(folder, model)
-    with _at_work(loaded) as working:
-        shared = SharedUniConv(working) if isinstance(working, UniConv) else working
-        create_server(ConversationalSearch(shared, opened, SearchSettings(read=read))).run("stdio")
+    with _at_work(loaded) as worker:
+        create_server(ConversationalSearch(worker, opened, SearchSettings(read=read))).run("stdio")
 
 
 @app.command
@@ -267,14 +264,15 @@ def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
 
 @contextmanager
 def _at_work(model: UniConv, cache_mb: int = 1024) -> Iterator[UniConv | Engine]:
-    """An engine for the model, or the model itself where its backbone can't be in one."""
+    """What several threads can use: an engine, or a lock where the backbone can't be in one."""
     from uniconv.engine import Engine, EngineSettings
     from uniconv.errors import ModelError
+    from uniconv.serving.shared_model import SharedUniConv
 
     try:
         engine = Engine(model, EngineSettings(cache_bytes=cache_mb * 2**20))
     except ModelError:  # each turn reads the whole conversation, and requests take turns
-        yield model
+        yield SharedUniConv(model)
         return
     with engine:
         yield engine

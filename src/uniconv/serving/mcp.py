@@ -75,7 +75,7 @@ class Answered(BaseModel):
 def create_server(search: ConversationalSearch) -> MCPServer:
     """The server; ``run("stdio")`` serves until its client leaves.
 
-    Tools run in threads, several at once, so the search's model must be an engine.
+    Tools run in threads, several at once, so the model must be one that they can share.
     """
     instructions = _INSTRUCTIONS.format(passages=len(search.index))
     server = MCPServer(
