@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def error(response: Any) -> dict[str, Any]:
         (CHAT, question(uniconv={"retrieve": 21}), "uniconv.retrieve", "at most 20"),
         (CHAT, question(uniconv={"read": 5, "retrieve": 2}), None, "read must be from 1 to"),
         (CHAT, question(uniconv={"rank": 5}), "uniconv.rank", "not permitted"),
-        (CHAT, question("harbour " * 1200), "messages", "the model reads 1024 of a conversation"),
+        (CHAT, question("harbour " * 1200), "messages", "1024 tokens that the model reads"),
         (SEARCH, {}, "query", "either a query or messages"),
         (SEARCH, {"query": "a", "messages": [USER]}, "query", "either a query or messages"),
         (SEARCH, {"query": ""}, "query", "must not be empty"),
@@ -184,3 +185,17 @@ def test_a_body_that_is_too_large(client: TestClient) -> None:
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ServerSettings(**changes)
+
+
+def test_a_question_that_is_far_too_long_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = searching(tmp_path, Scripted())
+    template, read = search.model.template, []
+    content = template.content
+    monkeypatch.setattr(template, "content", lambda text: read.append(text) or content(text))
+    with TestClient(create_app(search)) as client:
+        told = error(client.post(CHAT, json=question("long " * 100_000)))
+    assert told["code"] == "context_length_exceeded"
+    assert str(template.limits.conversation) in told["message"]
+    assert 0 < sum(map(len, read)) < 10_000

@@ -6,7 +6,7 @@ uvicorn.run(create_app(search))
 
 from __future__ import annotations
 
-from asyncio import to_thread
+from asyncio import create_task, to_thread
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from uniconv.search import ConversationalSearch
 from uniconv.serving import chat, documents, retrieval
 from uniconv.serving.errors import add_handlers
 from uniconv.serving.guards import Guard
+from uniconv.serving.memory import stay_small
 from uniconv.serving.requests import Requests
 from uniconv.serving.service import Service, service_of
 from uniconv.serving.settings import ServerSettings
@@ -45,7 +46,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread(service.warm_up)
+        staying_small = create_task(stay_small())
         yield
+        staying_small.cancel()
         await to_thread(service.close)
 
     # FastAPI's own pages of documentation load scripts from elsewhere.

@@ -91,12 +91,13 @@ class Service:
         question, limit = conversation.turns[-1].query, template.limits.conversation
         if len(question.encode()) <= limit:  # a token is a byte or more
             return
-        tokens = len(template.content(question))
-        if tokens > limit:
+        # The beginning tells of most that are too long; a megabyte takes seconds and much memory.
+        beginning = question[: 8 * limit]
+        if any(len(template.content(text)) > limit for text in (beginning, question)):
             raise ApiError(
                 400,
-                f"messages: the question has {tokens} tokens, the model reads {limit} of a "
-                "conversation",
+                f"messages: the question has more than the {limit} tokens that the model reads of "
+                "a conversation",
                 "context_length_exceeded",
                 param="messages",
             )
