@@ -9,8 +9,9 @@ answers to questions and follow-ups, and now and then a client that leaves in th
 that is no JSON, or one that is too large. Then servers are killed while they take documents and
 talk, and started again: what they said they had must be there. The index is copied first.
 
-A table ends the run. An error is anything but the answer, or the refusal, that a request must get;
-429 is an error only where there was room in the queue. The exit status is 1 with errors or losses.
+A table ends the run. Growth is that of the memory beside the cache. An error is anything but the
+answer, or the refusal, that a request must get; 429 is one only where there was room in the queue.
+The exit status is 1 with errors or losses.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx2 as httpx
@@ -41,7 +41,7 @@ CHAT = "/v1/chat/completions"
 FOLLOW_UPS = ("Can you say more about that?", "Why is that?", "And what follows from it?")
 ACCIDENTS = ("leave", "no json", "large body", "long question")
 QUEUE, CONCURRENCY = 64, 16
-CACHE_MB = 64  # soon full, so that what grows after that is no cache
+CACHE_MB = 64  # soon full, as after hours of use
 
 
 @dataclass
@@ -55,18 +55,26 @@ class Level:
     accidents: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    memory: list[float] = field(default_factory=list)  # MiB, twice a second
+    memory: list[tuple[float, float, float]] = field(default_factory=list)
+    """Twice a second: the time, what is resident and what of it the cache holds (MiB)."""
 
-    @property
-    def growth(self) -> float:
-        """MiB between the second quarter of the time, when all is warm, and the last."""
-        quarter = max(1, len(self.memory) // 4)
-        return median(self.memory[-quarter:]) - median(self.memory[quarter : 2 * quarter])
+    def growth(self) -> tuple[float, float]:
+        """How the memory beside the cache grows, which fills up to its limit meanwhile.
+
+        MiB from the second quarter of the time, when all is warm, to the last; and MiB a minute in
+        the second half, by least squares.
+        """
+        times, resident, cache = np.array(self.memory).T
+        beside = resident - cache
+        quarter, half = len(beside) // 4, len(beside) // 2
+        grown = np.median(beside[-quarter:]) - np.median(beside[quarter : 2 * quarter])
+        return float(grown), 60 * float(np.polyfit(times[half:], beside[half:], 1)[0])
 
     def row(self) -> dict[str, Any]:
         """The line of the table."""
         times = np.array(self.first_texts or [float("nan")])
         p50, p95, p99 = np.percentile(times, [50, 95, 99])
+        grown, slope = self.growth()
         return {
             "at once": self.conversations,
             "answers": len(self.first_texts),
@@ -78,8 +86,10 @@ class Level:
             "accidents": sum(self.accidents.values()),
             "429": self.refused,
             "errors": sum(self.errors.values()),
-            "MiB": round(self.memory[-1]),
-            "growth": f"{self.growth:+.1f}",
+            "MiB": round(self.memory[-1][1]),
+            "cache": round(self.memory[-1][2]),
+            "growth": f"{grown:+.1f}",
+            "MiB/min": f"{slope:+.1f}",
         }
 
 
@@ -187,7 +197,9 @@ async def hold(
         ]
         talking = asyncio.gather(*talks)
         while not talking.done():
-            level.memory.append(server.memory())
+            text = (await client.get("/metrics")).text
+            held = float(text.split("\nuniconv_engine_cache_bytes ")[1].split("\n")[0]) / 2**20
+            level.memory.append((loop.time() - started, server.memory(), held))
             await asyncio.wait({talking}, timeout=0.5)
         await talking
         level.seconds = loop.time() - started
@@ -219,6 +231,8 @@ async def kill(folder: Path, topics: list[str], seconds: float, seed: int) -> li
         held = httpx.get(f"{server.url}/v1/documents", timeout=60).json()["documents"]
         asked = {"messages": [{"role": "user", "content": "Who wrote the note?"}], "max_tokens": 4}
         httpx.post(server.url + CHAT, json=asked, timeout=60).raise_for_status()
+        if not told or server.failures():
+            raise SystemExit(f"{len(told)} documents were taken, or the server failed after a kill")
     print(f"killed after {len(told)} documents; {len(held)} are in the index", file=sys.stderr)
     return sorted(set(told) - {one["name"] for one in held})
 
@@ -234,8 +248,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("index", type=Path)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--conversations", type=int, nargs="*", default=[1, 4, 16, 64])
-    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument(
+        "--conversations", type=int, nargs="*", default=[1, 4, 16, 64], help="how many at once"
+    )
+    parser.add_argument("--kills", type=int, default=3, help="how often a server is killed")
     parser.add_argument("--accidents", type=float, default=0.1, help="share of turns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
