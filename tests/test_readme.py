@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from warm import Command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -39,15 +39,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran = commands(ROOT / "README.md")
     assert len(ran) >= 4
     for command in ran:
-        asked = "Who reads it?\n" if " ".join(command).startswith(INTERACTIVE) else None
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            input=asked,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        asked = "Who reads it?\n" if " ".join(command).startswith(INTERACTIVE) else ""
+        done = Command(command, folder=folder, text=asked).finish(300)
         assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
         assert done.stdout.strip(), shlex.join(command)
     return folder
@@ -58,13 +51,9 @@ def test_python_examples_run(page: str, workplace: Path) -> None:
     examples = blocks(ROOT / page, "python")
     assert examples
     for example in examples:
-        done = subprocess.run(
-            [sys.executable, "-c", example],
-            cwd=workplace,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        script = workplace / "example.py"
+        script.write_text(example, "utf-8")
+        done = Command([script], folder=workplace).finish(300)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip()
 

@@ -15,6 +15,7 @@ from uniconv.model import UniConv
 from uniconv.retrieval.index import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Turn
+from warm import Command
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -110,8 +111,7 @@ def test_chat_answers_keeps_and_forgets(
 def test_chat_ends_with_its_input(
     index: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "uniconv", "chat", str(index)]
-    done = subprocess.run(command, input="When?\n", capture_output=True, text=True, timeout=120)
+    done = Command(["uniconv", "chat", index], text="When?\n").finish(120)
     assert done.returncode == 0, done.stderr
     assert "retrieved" in done.stdout
     assert "Traceback" not in done.stderr

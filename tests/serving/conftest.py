@@ -37,7 +37,9 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture(scope="session")
 def desktop(browser: Any) -> Any:
     """One context for all tests: each has a server, and so an origin and a storage, of its own."""
-    return browser.new_context(viewport=DESKTOP)
+    context = browser.new_context(viewport=DESKTOP)
+    context.new_page()  # keeps a window open: a page in a new window costs twice as much
+    return context
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from training.training_worker import stop_once
 from uniconv.config import TrainConfig, config_from, load_config, plain
 from uniconv.model import UniConv
 from uniconv.training import train
+from warm import Command
 
 HERE = Path(__file__).parent
 
@@ -44,10 +42,7 @@ def _gradients_of_two(configs: list[Path], folder: Path) -> list[dict[str, Gradi
 
 def _run_two(script: str, configs: list[Path], folder: Path) -> None:
     """What ``torchrun --nproc-per-node 2`` would start."""
-    paths = [str(HERE.parents[1] / "src"), str(HERE.parent), *sys.path]
     shared = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": "2",
@@ -55,21 +50,19 @@ def _run_two(script: str, configs: list[Path], folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }
     workers = [
-        subprocess.Popen(
-            [sys.executable, HERE / script, *configs, folder / f"rank{rank}.pt"],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
+        Command(
+            [HERE / script, *configs, folder / f"rank{rank}.pt"],
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
     try:
         for worker in workers:
-            _, errors = worker.communicate(timeout=900)  # a guard against hanging, not a measure
-            assert worker.returncode == 0, errors
+            done = worker.finish(900)
+            assert done.returncode == 0, done.stderr
     finally:
         for worker in workers:
-            worker.kill()
+            worker.process.kill()
 
 
 def _write(config: TrainConfig, path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -22,6 +21,7 @@ from uniconv.model import UniConv
 from uniconv.training import network, train
 from uniconv.training.checkpoints import checkpoints
 from uniconv.training.evaluation import Evaluation
+from warm import PROCESSES
 
 Configure = Callable[..., TrainConfig]
 
@@ -44,13 +44,11 @@ def test_a_run_killed_at_random_comes_to_the_same_weights(
         "checkpoints": {"every_steps": 1},
     }
     expected, config = train(configure("whole", **settings)), configure("killed", **settings)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["uniconv.training.trainer"])
     log, rng = config.output / "metrics.jsonl", random.Random(0)
     begun = []
     for _ in range(4):
         begun.append(max((one.step for one in checkpoints(config.output)), default=0))
-        process = processes.Process(target=train, args=(config,))
+        process = PROCESSES.Process(target=train, args=(config,))
         process.start()
         goal = begun[-1] + rng.randint(1, 3)
         while process.is_alive() and (not log.exists() or log.read_text().count('"train"') < goal):
