@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from fastapi.testclient import TestClient
 from scripted import Scripted, question, searching
 
 from uniconv.search import ConversationalSearch
-from uniconv.serving import guards
+from uniconv.serving import app, guards
 from uniconv.serving.app import create_app
 from uniconv.serving.errors import ApiError
 from uniconv.serving.settings import ServerSettings
@@ -94,6 +96,29 @@ def test_every_answer_has_safe_headers(client: TestClient) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-request-id"]
+
+
+def test_the_page_is_kept_but_never_stale(
+    search: ConversationalSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page"
+    page.mkdir()
+    monkeypatch.setattr(app, "PAGE", page)
+    (page / "chat.js").write_text("let version = 1;")
+    os.utime(page / "chat.js", (9, 9))
+    client = TestClient(create_app(search))
+    first = client.get("/chat.js").headers
+    assert first["cache-control"] == "no-cache"
+    assert "last-modified" not in first
+    known = {"if-none-match": first["etag"]}
+    again = client.get("/chat.js", headers=known)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first["etag"])
+    (page / "chat.js").write_text("let version = 2;")
+    os.utime(page / "chat.js", (9, 9))
+    for headers in (known, {"if-modified-since": "Thu, 01 Jan 2026 00:00:00 GMT"}):
+        upgraded = client.get("/chat.js", headers=headers)
+        assert (upgraded.status_code, upgraded.text) == (200, "let version = 2;")
+    assert client.get("/v1/models").headers["cache-control"] == "no-store"
 
 
 def test_pages_of_other_sites_may_not_call(client: TestClient) -> None:

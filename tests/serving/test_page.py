@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_server import FakeServer, Reply
-from page_actions import OpenPage, answered, ask, ask_and_wait, choose, turn
+from page_actions import OpenPage, answered, ask, ask_and_wait, choose, notice, turn
 from playwright.sync_api import expect
 
 from uniconv.data.conversations import read_conversations
@@ -105,6 +106,46 @@ def test_another_answer_takes_the_place_of_the_last(page: Any, server: FakeServe
     expect(page.locator(".turn")).to_have_count(1)
     assert server.requests[1]["messages"] == server.requests[0]["messages"]
     assert server.requests[1]["temperature"] > 0  # or it would be the same answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(pieces=("Engin", "eers did."), error=1), "The model failed."),
+        (Reply(status=500, message="it failed"), "It failed."),
+    ],
+)
+def test_an_answer_is_kept_when_another_one_fails(
+    page: Any, server: FakeServer, reply: Reply, told: str
+) -> None:
+    first = ask_and_wait(page, "Who built the tower?").inner_text()
+    server.replies = [reply]
+    page.get_by_role("button", name="Answer again").click()
+    notice(page, f"{told} The earlier answer is kept.")
+    assert answered(page).inner_text() == first
+    page.reload()
+    assert answered(page).inner_text() == first
+    server.replies = [Reply(pieces=("Engineers did.",))]
+    page.get_by_role("button", name="Answer again").click()
+    expect(answered(page).locator(".prose")).to_have_text("Engineers did.")
+    assert len(server.requests[2]["messages"]) == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_an_answer_is_kept_when_another_one_is_not_waited_for(
+    page: Any, server: FakeServer, leaves: bool
+) -> None:
+    first = ask_and_wait(page, "Who built the tower?").inner_text()
+    server.replies = [Reply(pieces=("Engin", "eers did."), hold=1)]
+    page.get_by_role("button", name="Answer again").click()
+    expect(turn(page, 1).locator(".prose")).to_have_text("Engin")
+    if leaves:
+        page.reload()
+    else:
+        page.keyboard.press("Escape")
+        notice(page, "Stopped. The earlier answer is kept.")
+    assert answered(page).inner_text() == first
+    expect(page.locator(".turn")).to_have_count(1)
 
 
 def test_only_the_last_answer_can_be_written_again(page: Any) -> None:

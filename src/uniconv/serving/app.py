@@ -9,12 +9,16 @@ from __future__ import annotations
 from asyncio import create_task, to_thread
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
+from os import PathLike, stat_result
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
 
 from uniconv.search import ConversationalSearch
 from uniconv.serving import chat, documents, retrieval
@@ -57,7 +61,7 @@ def create_app(
     add_handlers(app)
     for router in (chat.router, retrieval.router, documents.router, _operations):
         app.include_router(router)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.mount("/", _Page(directory=PAGE, html=True), name="page")
     # The last one is the outermost.
     app.add_middleware(Guard, settings=settings, tokens=tokens, hosts=hosts)
     if settings.origins:
@@ -70,6 +74,28 @@ def create_app(
         )
     app.add_middleware(Requests, metrics=service.metrics)
     return app
+
+
+class _Page(StaticFiles):
+    """The page's files, which browsers keep but ask for each time whether they are still the same.
+
+    Their content tells: the dates of installed files may be those of an earlier version, or older.
+    """
+
+    def file_response(
+        self,
+        full_path: str | PathLike[str],
+        stat_result: stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        content = Path(full_path).read_bytes()
+        tags = {"etag": f'"{sha256(content).hexdigest()[:32]}"', "cache-control": "no-cache"}
+        response = FileResponse(full_path, status_code, tags, stat_result=stat_result)
+        del response.headers["last-modified"]
+        if self.is_not_modified(response.headers, Headers(scope=scope)):
+            return NotModifiedResponse(response.headers)
+        return response
 
 
 _operations = APIRouter()

@@ -2,7 +2,7 @@
 import { whenUnauthorized } from "./api.js";
 import { Asking } from "./asking.js";
 import { Connection, drawInfo } from "./connection.js";
-import { Conversations, newConversation, newTurn, titleOf } from "./conversations.js";
+import { Conversations, newConversation, newTurn, settle, titleOf } from "./conversations.js";
 import { ask } from "./dialogs.js";
 import { Documents } from "./documents.js";
 import { announce, byId, node } from "./dom.js";
@@ -58,9 +58,15 @@ function draw(asking) {
 }
 
 function finished(asking) {
-  askings.delete(asking.conversation.id);
-  if (store.get(asking.conversation.id)) keep(asking.conversation);
+  const { conversation, turn } = asking;
+  askings.delete(conversation.id);
   draw(asking);
+  const kept = settle(conversation, turn);
+  if (store.get(conversation.id)) keep(conversation);
+  if (kept !== turn && conversation === current) {
+    show(current);
+    notice(`${turn.problem ?? "Stopped."} The earlier answer is kept.`);
+  }
   drawControls();
   if (asking.error?.unreachable) connection.check();
 }
@@ -84,12 +90,16 @@ function stop() {
 }
 
 function again(turn) {
-  edit(turn, turn.question, turn.state === "done" ? { temperature: ANOTHER } : {});
+  const whole = turn.state === "done";
+  replace(turn, newTurn(turn.question, whole ? turn : null), whole ? { temperature: ANOTHER } : {});
 }
 
-function edit(turn, question, options = {}) {
+function edit(turn, question) {
+  replace(turn, newTurn(question));
+}
+
+function replace(turn, fresh, options = {}) {
   if (askings.has(current.id)) return;
-  const fresh = newTurn(question);
   current.turns.splice(current.turns.indexOf(turn), Infinity, fresh);
   sources.close({ giveBack: false });
   start(fresh, options);
@@ -107,6 +117,7 @@ function openPassages(turn, opener, cited) {
 function leave(asking) {
   asking.stop();
   asking.turn.state = "stopped";
+  settle(asking.conversation, asking.turn);
   store.save(asking.conversation);
 }
 

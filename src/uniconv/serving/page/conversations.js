@@ -10,16 +10,30 @@ const TITLE_LENGTH = 60;
  * @typedef {"waiting"|"writing"|"done"|"stopped"|"failed"} State
  * @typedef {{question: string, text: string, state: State, problem: string|null,
  *   passages: Passage[], found: boolean, confidence: number|null, warnings: string[],
- *   timings: Record<string, number>, usage: Usage|null, finish: string|null}} Turn
+ *   timings: Record<string, number>, usage: Usage|null, finish: string|null,
+ *   before: Turn|null}} Turn `before` has the answer that this one is to take the place of
  * @typedef {{id: string, title: string, updated: number, turns: Turn[]}} Conversation
  */
 
 /** @returns {Turn} */
-export function newTurn(question) {
+export function newTurn(question, before = null) {
   return {
     question, text: "", state: "waiting", problem: null, passages: [], found: true,
-    confidence: null, warnings: [], timings: {}, usage: null, finish: null,
+    confidence: null, warnings: [], timings: {}, usage: null, finish: null, before,
   };
+}
+
+/**
+ * Ends a turn: only a whole answer takes the place of another.
+ * @param {Conversation} conversation @param {Turn} turn
+ * @returns {Turn} the one that stays
+ */
+export function settle(conversation, turn) {
+  const { before } = turn;
+  turn.before = null;
+  if (!before || turn.state === "done") return turn;
+  conversation.turns.splice(conversation.turns.indexOf(turn), 1, before);
+  return before;
 }
 
 export const isRunning = (turn) => turn.state === "waiting" || turn.state === "writing";
@@ -115,6 +129,9 @@ function parsed(text) {
 
 /** An answer that was being written when the page was left won't be written on. */
 function interrupted(conversation) {
-  for (const turn of conversation.turns) if (isRunning(turn)) turn.state = "stopped";
+  for (const turn of conversation.turns.filter(isRunning)) {
+    turn.state = "stopped";
+    settle(conversation, turn);
+  }
   return conversation;
 }
