@@ -114,7 +114,7 @@ def step_of(name: str, model: UniConv, batch: Batch, weights: Objectives, budget
     scale = [1 / count if count else 0.0 for count in batch.counts]
 
     def step() -> float:
-        loss = objective.combine(objective(batch), scale)
+        loss, _ = objective(batch, scale)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 

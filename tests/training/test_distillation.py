@@ -63,10 +63,10 @@ def _distiller(student: UniConv, folder: Path, teacher: UniConv | None = None) -
 def _run(
     objective: Objective, batch: Batch
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    sums = objective(batch)
-    objective.combine(sums, [1 / max(1, count) for count in batch.counts]).backward()
+    loss, sums = objective(batch, [1 / max(1, count) for count in batch.counts])
+    loss.backward()
     gradients = {n: p.grad.clone() for n, p in objective.named_parameters() if p.requires_grad}
-    return {name: value.detach() for name, value in sums.items()}, gradients
+    return {**sums, "loss": loss.detach()}, gradients
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -103,9 +103,8 @@ def test_a_teacher_alone_trains_the_student_alone(tmp_path: Path) -> None:
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
     losses = []
     for _ in range(8):
-        sums = objective(batch)
+        loss, sums = objective(batch, [1 / max(1, count) for count in batch.counts])
         assert "generation" not in sums
-        loss = objective.combine(sums, [1 / max(1, count) for count in batch.counts])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,7 +121,7 @@ def test_scores_and_relations_equal_loops(tmp_path: Path) -> None:
     batch = _batch(student, _examples(), weights)
     with torch.no_grad():
         objective = Objective(student, weights, distiller=_distiller(student, tmp_path, teacher))
-        found = objective(batch)
+        found = objective.sums(batch)
         # One model after another, text by text, with the same templates.
         texts = [*batch.retrieval.queries, *batch.retrieval.documents]
         own, taught = ([model.embed([text])[0] for text in texts] for model in (student, teacher))

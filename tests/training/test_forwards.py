@@ -82,12 +82,12 @@ def run(
     """Sums by part and gradients by parameter."""
     objective = Objective(model, weights, forward_tokens=tokens, way=way)
     objective.zero_grad()
-    sums = objective(batch)
-    objective.combine(sums, [1 / max(1, count) for count in batch.counts]).backward()
+    loss, sums = objective(batch, [1 / max(1, count) for count in batch.counts])
+    loss.backward()
     gradients = {
         name: one.grad.clone() for name, one in objective.named_parameters() if one.requires_grad
     }
-    return {name: value.detach() for name, value in sums.items()}, gradients
+    return {**sums, "loss": loss.detach()}, gradients
 
 
 def trainable(family: str, method: str, dropout: float = 0.0) -> UniConv:
@@ -108,7 +108,7 @@ def assert_same(found: Found, expected: Found) -> None:
     shared, shared_gradients = found
     separate, separate_gradients = expected
     assert shared.keys() == separate.keys() >= {*PARTS}
-    for name in PARTS:
+    for name in (*PARTS, "loss"):
         torch.testing.assert_close(shared[name], separate[name], rtol=1e-5, atol=1e-5)
     whole = torch.cat([one.flatten() for one in separate_gradients.values()])
     difference = torch.cat(
@@ -171,7 +171,7 @@ def test_likelihoods_are_the_models_own() -> None:
             after = logits[len(prompt) - 1 : -1].log_softmax(1)
             scores[row, column] = after.gather(1, torch.tensor(response)[:, None]).mean()
     wanted = cross_entropy(scores / 0.7, torch.tensor(batch.cii.labels), reduction="sum")
-    found = Objective(model, LIKELIHOODS)(batch)
+    found = Objective(model, LIKELIHOODS).sums(batch)
     torch.testing.assert_close(found["cii"], wanted, rtol=1e-5, atol=1e-5)
     own = scores.gather(1, torch.tensor(batch.cii.labels)[:, None])
     assert found["cii_accuracy"] == ((scores >= own).sum(1) == 1).sum()
@@ -263,29 +263,53 @@ def test_gradient_checkpointing_changes_no_gradient(
     assert len(read) - passes == passes + with_graph  # layers are run again for the gradients
 
 
+class Noted(Shared):
+    """Keeps the embeddings that it found, by pass, and counts tokens of responses."""
+
+    def __init__(self, model: UniConv, forward_tokens: int) -> None:
+        super().__init__(model, forward_tokens)
+        self.embeddings: list[torch.Tensor] = []
+        self.written: list[int] = []
+
+    def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
+        outputs = super().forward(parts)
+        found = [one for pair in outputs.embeddings.values() for one in pair]
+        self.embeddings.append(torch.cat(found).detach())
+        writings = (part for part in parts.values() if isinstance(part, Writing))
+        self.written.append(sum(len(one.responses) for one in writings))
+        return outputs
+
+
+def test_the_first_run_of_gradcache_reads_what_is_compared() -> None:
+    model = trainable("llama", "lora")
+    batch = batch_of(model, FIXED)
+    cached = Cached(model, 120, Noted)
+    run(model, batch, lambda *_: cached)
+    noted = cached.innermost
+    assert isinstance(noted, Noted)
+    passes = len(noted.written) // 2
+    assert passes > 1
+    assert not any(noted.written[:passes])
+    assert sum(noted.written[passes:]) == len(batch.generation.prompts + batch.grounded.prompts)
+
+
 def test_both_runs_of_gradcache_draw_the_same_dropout() -> None:
     model = trainable("llama", "lora", dropout=0.5)
     model.network.train()
-    losses: list[float] = []
-
-    class Noted(Shared):
-        def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
-            outputs = super().forward(parts)
-            losses.append(outputs.losses["generation"].item())
-            return outputs
-
-    def way(model: UniConv, tokens: int) -> Cached:
-        return Cached(model, tokens, Noted)
-
+    cached = Cached(model, 120, Noted)
+    noted = cached.innermost
+    assert isinstance(noted, Noted)
     torch.manual_seed(0)
-    run(model, batch_of(model, FIXED), way, 120)
-    passes = len(losses) // 2
+    run(model, batch_of(model, FIXED), lambda *_: cached)
+    noted.embeddings = noted.embeddings[1:]  # with which it was seen that numbers are drawn
+    passes = len(noted.embeddings) // 2
     assert passes > 1
-    assert losses[:passes] == losses[passes:]
-    assert any(losses)
+    for first, second in zip(noted.embeddings[:passes], noted.embeddings[passes:], strict=True):
+        torch.testing.assert_close(first, second)
     after = torch.rand(1)
-    run(model, batch_of(model, FIXED), way, 120)
-    assert losses[:passes] != losses[2 * passes : 3 * passes]
+    run(model, batch_of(model, FIXED), lambda *_: cached)
+    third = torch.cat(noted.embeddings[2 * passes : 3 * passes])
+    assert not torch.allclose(torch.cat(noted.embeddings[:passes]), third)
     assert torch.rand(1) != after  # the second runs leave the stream of random numbers alone
 
 
@@ -303,7 +327,7 @@ def test_a_conversation_is_read_once() -> None:
     model.lm.base_model.register_forward_pre_hook(
         lambda _module, _args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    objective(batch)
+    objective.sums(batch)
     assert sum(read) <= len(model.template.conversation(conversation))
     assert sum(read) < batch.tokens / 4
 

@@ -32,7 +32,7 @@ def _batch() -> Batch:
 
 def _by_autograd(objective: Objective, batch: Batch, part: str) -> torch.Tensor:
     parameters = [one for one in objective.parameters() if one.requires_grad]
-    found = torch.autograd.grad(objective(batch)[part], parameters, materialize_grads=True)
+    found = torch.autograd.grad(objective.sums(batch)[part], parameters, materialize_grads=True)
     return torch.cat([one.flatten() for one in found])
 
 

@@ -32,7 +32,7 @@ def test_generation_equals_one_response_at_a_time(family: str) -> None:
         objective = Objective(model, Objectives(retrieval=0, alpha=0))
         batch = Batch(generation=Writing(PROMPTS, RESPONSES))
         assert batch.counts == [0, 9, 0, 0]
-        found = objective(batch)["generation"].item()
+        found = objective.sums(batch)["generation"].item()
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -52,7 +52,7 @@ def test_retrieval_equals_a_loop(family: str) -> None:
             for row, (label, among) in zip(scores, candidates, strict=True)
         )
         objective = Objective(model, Objectives(generation=0, alpha=0, temperature=0.05))
-        found = objective(Batch(retrieval=part))
+        found = objective.sums(Batch(retrieval=part))
     assert found["retrieval"].item() == pytest.approx(expected, rel=1e-4)
     names = ("mrr", "accuracy", "alignment", "uniformity")
     assert found.keys() == {"retrieval", *(f"retrieval_{name}" for name in names)}
@@ -69,7 +69,7 @@ def test_small_forward_passes_change_nothing() -> None:
     batch = Batch(part, Writing(PROMPTS, RESPONSES), part, Writing(PROMPTS, RESPONSES))
     with torch.no_grad():
         large, small = (
-            Objective(model, Objectives(gamma=1), forward_tokens=tokens)(batch)
+            Objective(model, Objectives(gamma=1), forward_tokens=tokens).sums(batch)
             for tokens in (1000, 6)
         )
     for name, value in large.items():
@@ -78,8 +78,7 @@ def test_small_forward_passes_change_nothing() -> None:
 
 def test_an_empty_batch_costs_nothing_and_reaches_every_parameter() -> None:
     objective = Objective(tiny_uniconv("mistral"), Objectives(gamma=1))
-    sums = objective(Batch())
-    loss = objective.combine(sums, [1.0] * 4)
+    loss, _ = objective(Batch(), [1.0] * 4)
     loss.backward()
     assert loss.item() == 0
     for name, parameter in objective.named_parameters():
@@ -100,7 +99,9 @@ def test_bf16_comes_near_float32() -> None:
     batch = Batch(retrieval=part, generation=Writing(PROMPTS, RESPONSES))
     with torch.no_grad():
         weights = Objectives(alpha=0, temperature=1)
-        exact, rounded = (Objective(model, weights, bf16=flag)(batch) for flag in (False, True))
+        exact, rounded = (
+            Objective(model, weights, bf16=flag).sums(batch) for flag in (False, True)
+        )
     assert rounded["generation"].dtype == rounded["retrieval"].dtype == torch.float32
     for name in ("retrieval", "generation"):
         assert rounded[name].item() == pytest.approx(exact[name].item(), rel=0.02)

@@ -137,7 +137,8 @@ class Optimisation:
     """false: true saves memory and costs about a third more time."""
     gradient_cache: bool = False
     """false: the graphs of a whole batch are in memory. true: those of ``forward_tokens`` tokens,
-    so that ``batch_size`` can be as large as time allows; costs about a third more (GradCache)."""
+    so that ``batch_size`` can be as large as time allows; queries and passages are read once more
+    (GradCache)."""
     forward_tokens: int = number(16_384, least=1)
     """16384: sequences of similar length pass through the LM together, at most so many tokens
     with their padding. It changes speed and memory, not the loss."""

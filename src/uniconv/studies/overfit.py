@@ -112,16 +112,14 @@ def learn_turn(
     for step in range(1, steps + 1):
         batch = collate([(0, random.Random(step))])
         objective.train()
-        sums = objective(batch)
         scale = [1 / count if count else 0.0 for count in batch.counts]
-        torch.autograd.backward(objective.combine(sums, scale))
+        loss, sums = objective(batch, scale)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         counts = zip(PARTS, batch.counts, strict=True)
-        losses = {
-            part: float(sums[part].detach()) / count for part, count in counts if part in sums
-        }
+        losses = {part: float(sums[part]) / count for part, count in counts if part in sums}
         if progress is not None:
             progress(step, losses)
         if step % 10 == 0 or step == steps:

@@ -79,7 +79,7 @@ class Evaluation:
                 (position, random.Random(f"{self._seed}/dev/{position}")) for position in chosen
             )
             counts += torch.tensor(batch.counts, device=accelerator.device)
-            for name, value in objective(batch).items():
+            for name, value in objective.sums(batch).items():
                 sums[name] = sums.get(name, 0) + value.double()
         weights = objective.weights
         objective.train()

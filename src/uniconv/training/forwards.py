@@ -9,7 +9,8 @@ the batch.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +44,14 @@ class Outputs(NamedTuple):
     scores: Mapping[str, Tensor]
 
 
+Loss = Callable[[Outputs], tuple[Tensor, dict[str, Tensor]]]
+"""A loss of outputs, linear in ``losses``, and the sums it is made of by name; those of
+``losses`` are among them."""
+
+Precision = Callable[[], AbstractContextManager[object]]
+"""The context in which the LM computes."""
+
+
 class Forward(nn.Module):
     """A way through the LM: a module, so that FSDP gathers its weights when it is called."""
 
@@ -55,6 +64,15 @@ class Forward(nn.Module):
     @abstractmethod
     def forward(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         """The outputs of the parts; a part may be empty."""
+
+    def learn(
+        self, parts: Mapping[str, Contrast | Writing], loss: Loss, precision: Precision
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the outputs, for one ``backward``, and the sums without graphs."""
+        with precision():
+            outputs: Outputs = self(parts)
+        value, sums = loss(outputs)
+        return value, {name: one.detach() for name, one in sums.items()}
 
     @property
     def innermost(self) -> Forward:

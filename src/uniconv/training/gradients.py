@@ -57,7 +57,7 @@ def compare_gradients(objective: Objective, batch: Batch) -> dict[str, float]:
     gradients: dict[str, Tensor] = {}
     for part in parts:
         objective.use(trained.only(part))
-        torch.autograd.backward(objective.combine(objective(batch), scale))
+        torch.autograd.backward(objective(batch, scale)[0])
         gradient = torch.cat([_gradient(one) for one in compared])
         # FSDP has averaged over processes, where the sum is wanted, and split it.
         gradients[part] = gradient * processes() if sharded else total(gradient)

@@ -58,7 +58,20 @@ class Objective(nn.Module):
         """The context in which the LM computes."""
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, scale: Sequence[float]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, for one ``backward``, and the sums of :meth:`sums` without graphs.
+
+        ``scale`` is that of :meth:`combine`.
+        """
+        parts = self._parts(batch)
+
+        def loss(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
+            sums = self._sums(parts, outputs)
+            return self.combine(sums, scale), sums
+
+        return self.run.learn(self._sequences(parts), loss, self.precision)
+
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over this process's queries or tokens, float32 scalars.
 
         Keys are PARTS of weight above 0, what is learned from a teacher as ``{part}_{what}``, and,
@@ -66,32 +79,43 @@ class Objective(nn.Module):
         ``{part}_alignment`` and ``{part}_uniformity`` where they compare embeddings: all as sums
         over queries. Documents of all processes are candidates.
         """
-        parts = {name: getattr(batch, name) for name in PARTS if self.weights[name]}
-        scored = {"cii"} if self.objectives.cii == "likelihoods" else set()
-        if self._distiller is not None:
-            with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
-                parts |= self._distiller.parts(batch, self.objectives)
-        outputs = self._read(
-            {name: part.pairs() if name in scored else part for name, part in parts.items()}
-        )
-        sums: dict[str, Tensor] = {}
-        for name, part in parts.items():
-            if name in outputs.scores:
-                sums |= self._choose(name, part, outputs.scores[name])
-            elif isinstance(part, Contrast):
-                sums |= self._contrast(name, part, *outputs.embeddings[name])
-            else:
-                sums[name] = outputs.losses[name]
-        return sums
+        parts = self._parts(batch)
+        return self._sums(parts, self._read(self._sequences(parts)))
 
     def losses(self, parts: Mapping[str, Writing]) -> Mapping[str, Tensor]:
         """The sums of other responses than a batch's, whatever the weights are."""
         return self._read(parts).losses
 
+    def _parts(self, batch: Batch) -> dict[str, Contrast | Writing]:
+        parts = {name: getattr(batch, name) for name in PARTS if self.weights[name]}
+        if self._distiller is not None:
+            with self.precision():
+                parts |= self._distiller.parts(batch, self.objectives)
+        return parts
+
+    def _sequences(self, parts: Mapping[str, Contrast | Writing]) -> dict[str, Contrast | Writing]:
+        """What the LM reads: CII by likelihoods reads every query with every response."""
+        scored = {"cii"} if self.objectives.cii == "likelihoods" else set()
+        return {
+            name: part.pairs() if name in scored and isinstance(part, Contrast) else part
+            for name, part in parts.items()
+        }
+
     def _read(self, parts: Mapping[str, Contrast | Writing]) -> Outputs:
         with self.precision():
             outputs: Outputs = self.run(parts)
         return outputs
+
+    def _sums(self, parts: Mapping[str, Contrast | Writing], outputs: Outputs) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for name, part in parts.items():
+            if not isinstance(part, Contrast):
+                sums[name] = outputs.losses[name]
+            elif name in outputs.scores:
+                sums |= self._choose(name, part, outputs.scores[name])
+            else:
+                sums |= self._contrast(name, part, *outputs.embeddings[name])
+        return sums
 
     def _contrast(
         self, name: str, part: Contrast, queries: Tensor, documents: Tensor
@@ -103,7 +127,7 @@ class Objective(nn.Module):
         labels = first[labels + offset]
         excluded = no_negatives(labels, own, keys)
         logits = similarities(queries, documents, excluded, self.objectives.temperature)
-        sums = self._sums(name, logits, labels)
+        sums = self._found(name, logits, labels)
         if name == "retrieval" and self._distiller is not None:
             candidates = Candidates(documents, keys, offset)
             sums |= self._distiller.contrast(part, queries, candidates, self.objectives)
@@ -119,10 +143,10 @@ class Objective(nn.Module):
         """Each query tells its own response by likelihood from all of this process's batch."""
         logits = scores.view(len(part.queries), -1 if part.queries else 1)
         labels, _, _ = part.tensors(self._model.device)
-        return self._sums(name, logits / self.objectives.cii_temperature, labels)
+        return self._found(name, logits / self.objectives.cii_temperature, labels)
 
     @staticmethod
-    def _sums(name: str, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _found(name: str, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         ranks = reciprocal_ranks(logits.detach(), labels)
         return {
             name: contrastive(logits, labels),

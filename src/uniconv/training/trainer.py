@@ -222,10 +222,10 @@ class Trainer:
             last = number == len(batches)
             synced = last or self.sharded  # split gradients are summed in every pass
             with nullcontext() if synced else self.accelerator.no_sync(self.wrapped):
-                parts = self.wrapped(batch)
-                self.accelerator.backward(self.objective.combine(parts, scale))
+                loss, parts = self.wrapped(batch, scale)
+                self.accelerator.backward(loss)
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+                sums[name] = sums.get(name, 0) + value
         norm = whole(clip_grad_norm_(parameters(self.optimizer), settings.max_gradient_norm))
         measured = total(torch.stack([*sums.values()])).tolist()
         by_part = dict(zip(PARTS, counts, strict=True))
