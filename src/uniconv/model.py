@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -277,8 +278,12 @@ class UniConv:
 
     # Reading once, and answering
 
-    def read(self, conversation: Conversation) -> Reading:
-        """Reads ``C_n`` in one pass that serves both its embedding and its answer."""
+    def read(self, conversation: Conversation, cancelled: Event | None = None) -> Reading:
+        """Reads ``C_n`` in one pass that serves both its embedding and its answer.
+
+        Only an engine, which reads in several steps, can be told between them to stop.
+        """
+        del cancelled
         return self._read(self.open_question(conversation))
 
     def open_question(self, conversation: Conversation) -> list[int]:

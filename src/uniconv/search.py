@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -160,17 +161,21 @@ class ConversationalSearch:
         return self.stream(conversation).answer
 
     def stream(
-        self, conversation: Conversation | str, settings: SearchSettings | None = None
+        self,
+        conversation: Conversation | str,
+        settings: SearchSettings | None = None,
+        cancelled: Event | None = None,
     ) -> AnswerStream:
         """Retrieves at once; the answer is written as the result is iterated.
 
-        ``settings`` hold for this question, in place of the search's own.
+        ``settings`` hold for this question, in place of the search's own. ``cancelled``, set by
+        another thread, ends an engine's reading with :class:`concurrent.futures.CancelledError`.
         """
         started = time.perf_counter()
         settings = settings or self.settings
         if isinstance(conversation, str):
             conversation = Conversation.start(conversation)
-        reading = self.model.read(conversation)
+        reading = self.model.read(conversation, cancelled)
         read = time.perf_counter()
         dense = self.index.search(reading.embedding[None], settings.retrieve)[0]
         passages = tuple(self._retrieve(conversation, dense, settings))

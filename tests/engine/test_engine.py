@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,37 @@ def test_another_thread_may_end_an_answer_that_is_waited_for(llama: UniConv) -> 
         assert listening[0].result(timeout=20) == []
         endless.close()
         listening[1].result(timeout=20)
+
+
+def test_a_reading_that_is_cancelled_ends_at_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_uniconv(limits=Limits(conversation=480))
+    long = Conversation.start("word " * 400)
+    cancelled, forward = Event(), model.lm.model.forward
+
+    def after_three(*given: Any, **options: Any) -> Any:
+        if engine.statistics.steps == 2:
+            cancelled.set()
+        return forward(*given, **options)
+
+    with engine_of(model, step_tokens=16) as engine:
+        monkeypatch.setattr(model.lm.model, "forward", after_three)
+        with pytest.raises(CancelledError):
+            engine.read(long, cancelled)
+        statistics = engine.statistics
+        assert (statistics.steps, statistics.running) == (3, 0)
+        monkeypatch.setattr(model.lm.model, "forward", forward)
+        again = engine.read(long)  # goes on where the other stopped
+        assert again.cached == 48
+        np.testing.assert_allclose(again.embedding, model.read(long).embedding, atol=2e-6)
+
+
+def test_a_reading_that_is_cancelled_before_its_turn_is_never_begun(llama: UniConv) -> None:
+    cancelled = Event()
+    cancelled.set()
+    with engine_of(llama) as engine:
+        with pytest.raises(CancelledError):
+            engine.read(conversation([0]), cancelled)
+        assert engine.statistics.steps == 0
 
 
 def test_more_than_may_wait_are_refused_but_not_what_was_begun(llama: UniConv) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Event
 from typing import Any
 
 import httpx2 as httpx
@@ -19,6 +20,7 @@ from uniconv.model import Reading
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
+from uniconv.types import Conversation
 
 CHAT = "/v1/chat/completions"
 
@@ -119,6 +121,21 @@ def test_a_client_that_leaves_ends_its_answer(client: Any, model: Scripted) -> N
         client.post(CHAT, json=question(), timeout=0.2)
     until(lambda: workers.busy == 0)
     assert [pieces.closed for pieces in model.pieces] == [True, True]
+
+
+def test_a_client_that_leaves_ends_the_reading_of_its_conversation(
+    client: Any, model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: Conversation, cancelled: Event) -> Reading:
+        assert cancelled.wait(10)
+        raise CancelledError
+
+    begun = len(model.pieces)
+    monkeypatch.setattr(model, "read", read)
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(CHAT, json=question(), timeout=0.2)
+    until(lambda: client.service.workers.busy == 0)
+    assert len(model.pieces) == begun
 
 
 def test_the_queue_is_bounded(client: Any, model: Scripted) -> None:

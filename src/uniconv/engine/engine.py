@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 from typing import Any, Self
 
 import numpy as np
@@ -62,15 +63,16 @@ class Engine:
     def name(self) -> str:
         return self.model.name
 
-    def read(self, conversation: Conversation) -> Reading:
+    def read(self, conversation: Conversation, cancelled: Event | None = None) -> Reading:
         """As :meth:`UniConv.read`; what was read for earlier turns isn't read again.
 
         Raises:
+            CancelledError: ``cancelled`` was set; the place is free at the engine's next step.
             EngineBusy: too many requests wait.
             ValueError: the conversation's last question is already answered.
         """
         tokens = self.model.open_question(conversation)
-        job = ReadingJob(self.model, tokens, self._scheduler.counts)
+        job = ReadingJob(self.model, tokens, self._scheduler.counts, cancelled)
         self._scheduler.submit([job], bounded=True)
         reading: Reading = job.result.result()
         return reading

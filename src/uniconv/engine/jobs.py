@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,18 @@ class Job(ABC):
     """A sequence of tokens to read, and what becomes of it.
 
     The engine asks for the next tokens, reads them into ``kv``, and tells what came of it, until
-    the job is ``done``. ``cancelled`` may be set from any thread.
+    the job is ``done``. ``cancelled`` may be set from any thread. The ``session`` that it goes on
+    with, if any, is given back at the end.
     """
 
     kv: KVBuffer
+    session: Session | None = None
     background = False
     """Whether it comes after all else."""
 
-    def __init__(self, tokens: list[int]) -> None:
+    def __init__(self, tokens: list[int], cancelled: Event | None = None) -> None:
         self.pending = tokens
-        self.cancelled = False
+        self.cancelled = cancelled or Event()
         self.done = False
 
     @property
@@ -79,9 +82,10 @@ class Job(ABC):
     def fail(self, error: BaseException) -> None:
         """Tells whoever waits that there will be no result."""
 
-    @abstractmethod
     def end(self, cache: SessionCache) -> None:
         """Gives back what it took."""
+        if self.session is not None:
+            cache.give_back(self.session)
 
 
 class Embedding(Job):
@@ -89,8 +93,8 @@ class Embedding(Job):
 
     background = True
 
-    def __init__(self, model: UniConv, tokens: list[int]) -> None:
-        super().__init__(tokens)
+    def __init__(self, model: UniConv, tokens: list[int], cancelled: Event | None = None) -> None:
+        super().__init__(tokens, cancelled)
         self.result: Future[Any] = Future()
         self._model = model
         self._states: list[Tensor] = []
@@ -113,9 +117,6 @@ class Embedding(Job):
     def fail(self, error: BaseException) -> None:
         self.result.set_exception(error)
 
-    def end(self, cache: SessionCache) -> None:
-        pass
-
     def _value(self) -> Any:
         return self._embedding()
 
@@ -131,18 +132,19 @@ class ReadingJob(Embedding):
 
     background = False
 
-    def __init__(self, model: UniConv, tokens: list[int], counts: Counts) -> None:
-        super().__init__(model, [*tokens, model.template.marker])
+    def __init__(
+        self, model: UniConv, tokens: list[int], counts: Counts, cancelled: Event | None
+    ) -> None:
+        super().__init__(model, [*tokens, model.template.marker], cancelled)
         self._tokens = tokens
         self._counts = counts
         self._cached = 0
-        self._session: Session | None = None
 
     def begin(self, cache: SessionCache) -> None:
         # Other poolings need the states of all tokens, which a cache of keys and values lacks.
         reuses = self._model.settings.pooling == "last"
-        self._session = cache.take(self._tokens) if reuses else cache.fresh()
-        self.kv = self._session.kv
+        self.session = cache.take(self._tokens) if reuses else cache.fresh()
+        self.kv = self.session.kv
         self._cached = self.kv.length
         self._counts.hits += self._cached > 0
         self._counts.misses += self._cached == 0
@@ -152,13 +154,9 @@ class ReadingJob(Embedding):
         self.pending = self.pending[self._cached :]
 
     def advance(self, states: Tensor, logits: Tensor) -> None:
-        assert self._session is not None
-        self._session.know(self._tokens)
+        assert self.session is not None
+        self.session.know(self._tokens)
         super().advance(states, logits)
-
-    def end(self, cache: SessionCache) -> None:
-        if self._session is not None:
-            cache.give_back(self._session)
 
     def _value(self) -> Reading:
         return Reading(self._tokens, self._embedding(), self._cached)
@@ -191,11 +189,10 @@ class Writing(Job):
         self._counts = counts
         self._last = 0
         self._guess: list[int] = []
-        self._session: Session | None = None
 
     def begin(self, cache: SessionCache) -> None:
-        self._session = cache.take(self._conversation)
-        self.kv = self._session.kv
+        self.session = cache.take(self._conversation)
+        self.kv = self.session.kv
         # The state after the last token of the prompt is wanted, even if it has been read.
         self.kv.crop(len(self._prompt) - 1)
         self.kv.reserve(len(self._prompt) + self._room)
@@ -215,8 +212,8 @@ class Writing(Job):
         return count
 
     def advance(self, states: Tensor, logits: Tensor) -> None:
-        assert self._session is not None
-        self._session.know(self._conversation)
+        assert self.session is not None
+        self.session.know(self._conversation)
         if self.pending:
             self.pending = self.pending[len(states) :]
         if self.pending:
@@ -250,10 +247,6 @@ class Writing(Job):
     def fail(self, error: BaseException) -> None:
         self.pieces.put(error)
 
-    def end(self, cache: SessionCache) -> None:
-        if self._session is not None:
-            cache.give_back(self._session)
-
 
 class Pieces(Iterator[str]):
     """The pieces of an answer as they come; whoever stops listening ends the writing."""
@@ -262,7 +255,7 @@ class Pieces(Iterator[str]):
         self._job = job
 
     def __next__(self) -> str:
-        piece = None if self._job.cancelled else self._job.pieces.get()
+        piece = None if self._job.cancelled.is_set() else self._job.pieces.get()
         if isinstance(piece, BaseException):
             self.close()
             raise piece
@@ -273,7 +266,7 @@ class Pieces(Iterator[str]):
 
     def close(self) -> None:
         """Frees the answer's place at the engine's next step; any thread may do it."""
-        self._job.cancelled = True
+        self._job.cancelled.set()
         self._job.pieces.put(None)  # wakes the one that listens
 
     __del__ = close

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from threading import Condition, Thread
 from typing import NamedTuple
@@ -135,10 +136,13 @@ class Scheduler:
             except Exception as error:  # no memory, most likely: the others may still be served
                 for step in steps:
                     _give_up(step.job, error)
-            for job in self._running:
-                if job.done or job.cancelled:
-                    job.end(self._cache)
-            self._running = [job for job in self._running if not (job.done or job.cancelled)]
+            # One look at each: a job may be cancelled at any moment.
+            over = [job for job in self._running if job.done or job.cancelled.is_set()]
+            self._running = [job for job in self._running if job not in over]
+            for job in over:
+                job.end(self._cache)
+                if not job.done:
+                    _give_up(job, CancelledError())
 
     def _wait(self) -> bool:
         """Returns once there is work; false if there will be none."""
@@ -158,9 +162,9 @@ class Scheduler:
         ):
             for _ in range(min(len(queue), self._settings.running - running)):
                 job = queue.popleft()
-                if job.cancelled:
-                    continue
                 try:
+                    if job.cancelled.is_set():
+                        raise CancelledError
                     job.begin(self._cache)
                     self._running.append(job)
                 except Exception as error:
@@ -215,6 +219,7 @@ def _unread(job: Job) -> int:
 
 
 def _give_up(job: Job, error: Exception) -> None:
-    log.error("a request failed", exc_info=error)
+    if not isinstance(error, CancelledError):
+        log.error("a request failed", exc_info=error)
     job.fail(error)
     job.done = True

@@ -72,7 +72,7 @@ class Answering:
         try:
             if self._closed.is_set():
                 return
-            stream = self._search.stream(self._conversation, self._settings)
+            stream = self._search.stream(self._conversation, self._settings, self._closed)
             self._stream = stream
             if (
                 self._closed.is_set()
