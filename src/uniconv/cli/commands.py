@@ -20,9 +20,9 @@ from uniconv.errors import UniConvError
 from uniconv.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from uniconv.engine import Engine
     from uniconv.model import UniConv
     from uniconv.retrieval.index import Index
+    from uniconv.search import ConversationalSearch
 
 app = SubcommandApp()
 
@@ -83,11 +83,9 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
         read: How many of the retrieved passages the model reads for an answer.
     """
     from uniconv.cli.terminal import hold_conversation
-    from uniconv.search import ConversationalSearch, SearchSettings
 
-    loaded, opened = _open(folder, model)
-    with _at_work(loaded) as worker:
-        hold_conversation(ConversationalSearch(worker, opened, SearchSettings(read=read)))
+    with _searching(folder, model, read) as searching:
+        hold_conversation(searching)
 
 
 @app.command
@@ -105,17 +103,14 @@ def serve(
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
-    from uniconv.search import ConversationalSearch, SearchSettings
-
     try:
         from uniconv.serving.run import serve as run
     except ModuleNotFoundError as error:
         raise UniConvError(
             f"serving needs the package {error.name}: pip install 'uniconv[serve]'"
         ) from error
-    loaded, opened = _open(folder, model)
-    with _at_work(loaded, settings.cache_mb) as worker:
-        run(ConversationalSearch(worker, opened, SearchSettings(read=read)), settings)
+    with _searching(folder, model, read, settings.cache_mb) as searching:
+        run(searching, settings)
 
 
 @app.command
@@ -193,12 +188,10 @@ def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> No
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
-    from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.serving.mcp import create_server
 
-    loaded, opened = _open(folder, model)
-    with _at_work(loaded) as worker:
-        create_server(ConversationalSearch(worker, opened, SearchSettings(read=read))).run("stdio")
+    with _searching(folder, model, read) as searching:
+        create_server(searching).run("stdio")
 
 
 @app.command
@@ -263,16 +256,21 @@ def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
 
 
 @contextmanager
-def _at_work(model: UniConv, cache_mb: int = 1024) -> Iterator[UniConv | Engine]:
-    """What several threads can use: an engine, or a lock where the backbone can't be in one."""
+def _searching(
+    folder: Path, model: str | None, read: int, cache_mb: int = 1024
+) -> Iterator[ConversationalSearch]:
+    """A search that several threads can use: an engine's, or of a backbone that can't be in one."""
     from uniconv.engine import Engine, EngineSettings
     from uniconv.errors import ModelError
+    from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.serving.shared_model import SharedUniConv
 
+    loaded, opened = _open(folder, model)
+    settings = SearchSettings(read=read)
     try:
-        engine = Engine(model, EngineSettings(cache_bytes=cache_mb * 2**20))
+        engine = Engine(loaded, EngineSettings(cache_bytes=cache_mb * 2**20))
     except ModelError:  # each turn reads the whole conversation, and requests take turns
-        yield SharedUniConv(model)
+        yield ConversationalSearch(SharedUniConv(loaded), opened, settings)
         return
     with engine:
-        yield engine
+        yield ConversationalSearch(engine, opened, settings)
