@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +276,7 @@ def main() -> None:
     print(f"killed {options.kills} times: {len(lost)} documents lost {lost}")
     print(f"failures in the logs: {failures}")
     if options.json:
-        options.json.write_text(json.dumps([asdict(level) for level in levels]) + "\n")
+        options.json.write_text(json.dumps([vars(level) for level in levels]) + "\n")
     sys.exit(bool(lost or failures or any(level.errors for level in levels)))
 
 

@@ -144,6 +144,10 @@ class Writer:
     def tokens(self) -> Sequence[int]:
         return self._stream.tokens
 
+    @property
+    def max_new_tokens(self) -> int:
+        return self._decoding.max_new_tokens
+
     def push(self, token: int) -> str:
         """The text that ``token`` settles, possibly none."""
         if token in self._ends:

@@ -25,7 +25,8 @@ from peft import PeftModel
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from uniconv.decoding import Decoding, Generation, Sampler, Writer
+from uniconv.conversational import ConversationalModel, Reading
+from uniconv.decoding import Sampler, Writer
 from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
@@ -33,7 +34,6 @@ from uniconv.pretrained import load_network, read_settings, resolve, write_setti
 from uniconv.states import Reader, padded
 from uniconv.templates import Limits, Template, TemplateKind, load_template
 from uniconv.tree import Tokens
-from uniconv.types import Conversation, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,10 @@ class Settings:
             raise ModelError(f"temperature must be above 0, not {self.temperature}")
 
 
-@dataclass(slots=True)
-class Reading:
-    """A conversation that was read once: its tokens and embedding (float32 [d]).
-
-    ``cached`` of the tokens had been read before. ``cache`` is the KV cache, where an engine
-    doesn't keep it.
-    """
-
-    tokens: list[int]
-    embedding: np.ndarray
-    cached: int = 0
-    cache: DynamicCache | None = None
-
-
-class UniConv:
+class UniConv(ConversationalModel):
     """A causal LM, its tokenizer and its template.
+
+    What it does for conversations and passages is told in :class:`ConversationalModel`.
 
     ``network`` is the LM or its PEFT wrapper, ``training`` the record of how it was trained, and
     ``name`` what it was loaded from.
@@ -258,49 +246,11 @@ class UniConv:
                     progress(len(states.rows))
         return embeddings
 
-    def encode_conversations(
-        self, conversations: Sequence[Conversation], **options: Any
-    ) -> np.ndarray:
-        """Embeddings of the contexts ``C_n`` to retrieve with, float32 [n, d].
-
-        All contexts of a conversation take one pass over it (docs/architecture.md, "Read once").
-        Options are those of :meth:`encode`.
-
-        Raises:
-            ValueError: a conversation's last question is already answered.
-        """
-        marker = [self.template.marker]
-        return self.encode([self.open_question(one) + marker for one in conversations], **options)
-
-    def encode_passages(self, passages: Sequence[Passage], **options: Any) -> np.ndarray:
-        """Embeddings of passages to be retrieved, float32 [n, d]; options as of :meth:`encode`."""
-        return self.encode([self.template.passage(passage) for passage in passages], **options)
-
     # Reading once, and answering
 
-    def read(self, conversation: Conversation, cancelled: Event | None = None) -> Reading:
-        """Reads ``C_n`` in one pass that serves both its embedding and its answer.
-
-        Only an engine, which reads in several steps, can be told between them to stop.
-        """
-        del cancelled
-        return self._read(self.open_question(conversation))
-
-    def open_question(self, conversation: Conversation) -> list[int]:
-        """The tokens of ``C_n``.
-
-        Raises:
-            ValueError: the conversation's last question is already answered.
-        """
-        if not conversation.waits:
-            raise ValueError(
-                f"conversation '{conversation.id}' has no open question; use "
-                "Conversation.context(n)"
-            )
-        return self.template.conversation(conversation)
-
     @torch.inference_mode()
-    def _read(self, tokens: list[int]) -> Reading:
+    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
+        del cancelled
         ids = torch.tensor([[*tokens, self.template.marker]], device=self.device)
         cache = DynamicCache(config=self.lm.config.get_text_config())
         hidden = self.lm.base_model(
@@ -311,43 +261,12 @@ class UniConv:
         cache.crop(-1)  # the marker is a branch: the answer must not see it
         return Reading(tokens, embedding, cache=cache)
 
-    def fitting(
-        self, reading: Reading, passages: Sequence[Passage], max_new_tokens: int
-    ) -> Sequence[Passage]:
-        """The first of ``passages``, as many as the LM's context holds beside an answer."""
-        if self.max_positions is None:
-            return passages
-        room = self.max_positions - len(reading.tokens) - max_new_tokens
-        while passages and len(self.template.answer_suffix(passages)) > room:
-            passages = passages[:-1]
-        return passages
-
-    def generate(
-        self,
-        conversation: Conversation | Reading,
-        passages: Sequence[Passage] = (),
-        **options: Any,
-    ) -> Generation:
-        """Writes the response piece by piece: closed-book, or grounded in ``passages``.
-
-        Options are those of :class:`uniconv.decoding.Decoding`. A :class:`Reading` is not read
-        again and can be used again afterwards.
-        """
-        decoding = Decoding(**options)
-        reading = conversation if isinstance(conversation, Reading) else self.read(conversation)
-        if reading.cache is None:
-            reading = self._read(reading.tokens)
-        passages = self.fitting(reading, passages, decoding.max_new_tokens)
-        suffix = self.template.answer_suffix(passages)
-        writer = Writer(self.tokenizer, self.template.stop, decoding)
-        pieces = self._write(reading, suffix, writer, Sampler(decoding, self.device))
-        return Generation(pieces, writer, len(reading.tokens) + len(suffix))
-
     @torch.inference_mode()
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
     ) -> Iterator[str]:
-        cache: Any = reading.cache
+        read = self._read(reading.tokens) if reading.cache is None else reading
+        cache: Any = read.cache
         pending, added = suffix, 0
         if not pending:  # a format without an assistant header: the last token predicts the answer
             pending = reading.tokens[-1:]

@@ -15,8 +15,8 @@ import pytest
 from scripted import Scripted, question, running, searching, until
 
 from tiny import tiny_uniconv
+from uniconv.conversational import Reading
 from uniconv.engine import Engine, EngineBusy
-from uniconv.model import Reading
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings

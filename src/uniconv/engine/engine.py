@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+import torch
 
-from uniconv.decoding import Decoding, Generation, Sampler, Writer
+from uniconv.conversational import ConversationalModel, Reading
+from uniconv.decoding import Sampler, Writer
 from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.jobs import Embedding, Pieces, ReadingJob, Writing
 from uniconv.engine.kernels import Kernels
 from uniconv.engine.scheduler import EngineSettings, Scheduler, Statistics
 from uniconv.errors import ModelError
-from uniconv.model import Reading, Settings, UniConv
-from uniconv.templates import Template
+from uniconv.model import Settings, UniConv
 from uniconv.tree import Tokens
-from uniconv.types import Conversation, Passage
 
 
-class Engine:
+class Engine(ConversationalModel):
     """A model at work for many conversations; a context manager that closes it.
 
-    It has the verbs of :class:`uniconv.model.UniConv`, and gives what they give.
+    It does what :class:`uniconv.model.UniConv` does, and gives the same. What was read for earlier
+    turns isn't read again; what was read is answered, however many wait.
 
     Raises:
         ModelError: the backbone doesn't take an attention pattern, or has no plain output layer.
@@ -37,6 +38,9 @@ class Engine:
                 "most others); use the model itself, one conversation at a time"
             )
         self.model = model
+        self.tokenizer = model.tokenizer
+        self.template = model.template
+        self.name = model.name
         self._settings = settings or EngineSettings()
         self._kernels = Kernels(model.lm)
         self._scheduler = Scheduler(model, self._settings)
@@ -48,10 +52,6 @@ class Engine:
         return self.model.settings
 
     @property
-    def template(self) -> Template:
-        return self.model.template
-
-    @property
     def fingerprint(self) -> str:
         return self.model.fingerprint
 
@@ -60,51 +60,28 @@ class Engine:
         return self.model.dimension
 
     @property
-    def name(self) -> str:
-        return self.model.name
+    def device(self) -> torch.device:
+        return self.model.device
 
-    def read(self, conversation: Conversation, cancelled: Event | None = None) -> Reading:
-        """As :meth:`UniConv.read`; what was read for earlier turns isn't read again.
+    @property
+    def max_positions(self) -> int | None:
+        return self.model.max_positions
 
-        Raises:
-            CancelledError: ``cancelled`` was set; the place is free at the engine's next step.
-            EngineBusy: too many requests wait.
-            ValueError: the conversation's last question is already answered.
-        """
-        tokens = self.model.open_question(conversation)
+    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         job = ReadingJob(self.model, tokens, self._scheduler.counts, cancelled)
         self._scheduler.submit([job], bounded=True)
         reading: Reading = job.result.result()
         return reading
 
-    def fitting(
-        self, reading: Reading, passages: Sequence[Passage], max_new_tokens: int
-    ) -> Sequence[Passage]:
-        """As :meth:`UniConv.fitting`."""
-        return self.model.fitting(reading, passages, max_new_tokens)
-
-    def generate(
-        self,
-        conversation: Conversation | Reading,
-        passages: Sequence[Passage] = (),
-        **options: Any,
-    ) -> Generation:
-        """As :meth:`UniConv.generate`. What was read is not refused, however many wait."""
-        decoding = Decoding(**options)
-        reading = conversation if isinstance(conversation, Reading) else self.read(conversation)
-        passages = self.fitting(reading, passages, decoding.max_new_tokens)
-        suffix = self.template.answer_suffix(passages)
-        writer = Writer(self.model.tokenizer, self.template.stop, decoding)
-        pieces: Iterator[str] = iter(())
-        if writer.finish_reason is None:
-            drafts = PromptLookup(suffix) if passages and self._settings.draft_tokens else None
-            sampler = Sampler(decoding, self.model.device)
-            counts = self._scheduler.counts
-            room = decoding.max_new_tokens
-            job = Writing(reading.tokens, suffix, writer, sampler, drafts, room, counts)
-            self._scheduler.submit([job])
-            pieces = Pieces(job)
-        return Generation(pieces, writer, len(reading.tokens) + len(suffix))
+    def _write(
+        self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
+    ) -> Iterator[str]:
+        if writer.finish_reason is not None:
+            return iter(())
+        drafts = PromptLookup(suffix) if self._settings.draft_tokens else None
+        job = Writing(reading.tokens, suffix, writer, sampler, drafts, self._scheduler.counts)
+        self._scheduler.submit([job])
+        return Pieces(job)
 
     def encode(
         self, sequences: Sequence[Tokens], *, progress: Callable[[int], None] | None = None
@@ -118,17 +95,6 @@ class Engine:
             if progress is not None:
                 progress(1)
         return embeddings
-
-    def encode_passages(self, passages: Sequence[Passage], **options: Any) -> np.ndarray:
-        """As :meth:`UniConv.encode_passages`."""
-        return self.encode([self.template.passage(one) for one in passages], **options)
-
-    def encode_conversations(
-        self, conversations: Sequence[Conversation], **options: Any
-    ) -> np.ndarray:
-        """As :meth:`UniConv.encode_conversations`; nothing is kept for later turns."""
-        marker = [self.template.marker]
-        return self.encode([self.model.open_question(c) + marker for c in conversations], **options)
 
     # Around the work
 

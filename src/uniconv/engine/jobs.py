@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uniconv.conversational import Reading
 from uniconv.decoding import Sampler, Writer
 from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.kv import KVBuffer
 from uniconv.engine.sessions import Session, SessionCache
-from uniconv.model import Reading, UniConv
+from uniconv.model import UniConv
 
 
 @dataclass(slots=True)
@@ -175,7 +176,6 @@ class Writing(Job):
         writer: Writer,
         sampler: Sampler,
         drafts: PromptLookup | None,
-        room: int,
         counts: Counts,
     ) -> None:
         super().__init__(tokens + suffix)
@@ -185,7 +185,6 @@ class Writing(Job):
         self._writer = writer
         self._sampler = sampler
         self._drafts = drafts
-        self._room = room
         self._counts = counts
         self._last = 0
         self._guess: list[int] = []
@@ -195,7 +194,7 @@ class Writing(Job):
         self.kv = self.session.kv
         # The state after the last token of the prompt is wanted, even if it has been read.
         self.kv.crop(len(self._prompt) - 1)
-        self.kv.reserve(len(self._prompt) + self._room)
+        self.kv.reserve(len(self._prompt) + self._writer.max_new_tokens)
         self.pending = self._prompt[self.kv.length :]
 
     def next(self, room: int) -> list[int]:

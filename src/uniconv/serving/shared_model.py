@@ -6,13 +6,14 @@ It is what an engine with the same methods does by batching, for where there is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from threading import RLock
+from threading import Event, RLock
 from typing import Any
 
 import numpy as np
 
+from uniconv.conversational import Reading
 from uniconv.decoding import Sampler, Writer
-from uniconv.model import Reading, UniConv
+from uniconv.model import UniConv
 from uniconv.tree import Tokens
 
 ENCODED_AT_ONCE = 16
@@ -41,9 +42,9 @@ class SharedUniConv(UniConv):
                 parts.append(super().encode(sequences[start : start + ENCODED_AT_ONCE], **options))
         return np.concatenate(parts) if parts else super().encode(sequences, **options)
 
-    def _read(self, tokens: list[int]) -> Reading:
+    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         with self._lock:
-            return super()._read(tokens)
+            return super()._read(tokens, cancelled)
 
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
