@@ -164,10 +164,10 @@ def main() -> None:
         add_rows(table, history, {side: times[1:] for side, times in taken.items()}, new)
     console = Console(width=110)
     console.print(table)
-    one = sum(weight.nbytes for weight in model.network.parameters()) / 2**20
+    one = sum(weight.nbytes for weight in generator.network.parameters()) / 2**20
     console.print(
-        f"weights: two models {2 * one:,.0f} MiB, one {one:,.0f} MiB, the engine's packed copies "
-        f"{engine.packed_bytes / 2**20:,.0f} MiB more; conversations that it keeps "
+        f"weights: two models {2 * one:,.0f} MiB, one {one:,.0f} MiB, the engine's "
+        f"{engine.weight_bytes / 2**20:,.0f} MiB; conversations that it keeps "
         f"{engine.statistics.cache_bytes / 2**20:,.0f} MiB"
     )
     engine.close()

@@ -42,6 +42,7 @@ class Engine(ConversationalModel):
         self.template = model.template
         self.name = model.name
         self._settings = settings or EngineSettings()
+        self._fingerprint = model.fingerprint  # while the weights are where they are
         self._kernels = Kernels(model.lm)
         self._scheduler = Scheduler(model, self._settings)
 
@@ -53,7 +54,7 @@ class Engine(ConversationalModel):
 
     @property
     def fingerprint(self) -> str:
-        return self.model.fingerprint
+        return self._fingerprint
 
     @property
     def dimension(self) -> int:
@@ -104,9 +105,9 @@ class Engine(ConversationalModel):
         return self._scheduler.statistics
 
     @property
-    def packed_bytes(self) -> int:
-        """The memory of weights that are there twice, to be read faster (0 on a GPU)."""
-        return self._kernels.nbytes
+    def weight_bytes(self) -> int:
+        """The memory that the weights take: on a CPU half of float32, where float16 holds them."""
+        return self._kernels.weight_bytes
 
     def close(self) -> None:
         """Takes nothing more, and returns when all that it was asked for is done."""
