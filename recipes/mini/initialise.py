@@ -1,63 +1,48 @@
-"""Stage 4: an untrained model that starts with what would take a small budget long to find.
-
-    python recipes/mini/initialise.py OUT
+"""What an untrained model starts with, so that it need not find everything itself.
 
 Token embeddings come from the teacher: the embedding of each token's string, refined so that the
 mean of a text's tokens is near the teacher's embedding of the text (as in Model2Vec and
-Tokenlearn). Three circuits are written into the attention weights, everything else is random:
-heads that look at the two previous tokens, heads that find an earlier copy of the last two tokens
-and repeat what followed it (induction, Olsson et al. 2022), and heads by which the marker averages
-all tokens, weighted by how telling each is. Writes ``OUT/init``.
+Tokenlearn). Two circuits can be written into the attention weights, for budgets too small to find
+them: heads that find an earlier copy of the last two tokens and repeat what followed it (induction,
+Olsson et al. 2022), and heads by which the marker averages all tokens, weighted by how telling
+each is. Everything else is random.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from teacher import read_shards
-from text import read_lines
-from tokenizer import FRAME
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, embedding_bag, normalize
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from uniconv.model import Settings, UniConv
-from uniconv.templates import Limits, Template
-
-FLAG, WEIGHT, CONSTANT = 253, 254, 255  # dimensions of an embedding that carry no meaning
+RESERVED = 3  # the last dimensions of an embedding carry no meaning: flag, weight, constant
 SCALE = 0.05  # of embeddings, so that tied logits start in a useful range
 HEAD = 64
 
 
-def config(vocabulary: int) -> LlamaConfig:
-    """The architecture: 4 layers of width 256, 4 heads of which 2 share keys and values."""
-    return LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=HEAD,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=4,
-    )
+def initial(
+    config: LlamaConfig, table: Tensor | None, marker: int, circuits: bool, seed: int = 0
+) -> LlamaForCausalLM:
+    """A model of ``config``; ``table`` are token vectors [v, k], or None for random embeddings.
+
+    Circuits need heads of width 64 and token vectors.
+    """
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config)
+    if table is not None:
+        model.model.embed_tokens.weight.data.copy_(embed_tokens(table, marker, config.hidden_size))
+    if circuits:
+        if table is None or config.head_dim != HEAD:
+            raise ValueError("circuits need token vectors and attention heads of width 64")
+        write_circuits(model)
+    return model
 
 
-def basis(embeddings: np.ndarray) -> np.ndarray:
-    """The ``FLAG`` directions [d, FLAG] that keep most of the teacher's embeddings [n, d]."""
-    wide = embeddings.astype(np.float32)
-    values, vectors = np.linalg.eigh(wide.T @ wide)
-    return np.ascontiguousarray(vectors[:, np.argsort(values)[::-1][:FLAG]])
-
-
-def refine(tokens: Tensor, texts: list[list[int]], targets: Tensor, epochs: int = 6) -> Tensor:
+def refine(
+    tokens: Tensor, texts: Sequence[Sequence[int]], targets: Tensor, epochs: int = 6
+) -> Tensor:
     """Token vectors [v, k] whose sums over ``texts`` point to ``targets`` [n, k]."""
     table = tokens.clone().requires_grad_()
     optimizer = torch.optim.Adam([table], lr=0.004)
@@ -77,55 +62,66 @@ def refine(tokens: Tensor, texts: list[list[int]], targets: Tensor, epochs: int 
     return table.detach()
 
 
-def embed_tokens(table: Tensor, marker: int) -> Tensor:
-    """The embedding matrix [v, 256] made of refined token vectors."""
+def embed_tokens(table: Tensor, marker: int, width: int) -> Tensor:
+    """The embedding matrix [v, width] made of refined token vectors [v, k].
+
+    Where k is less than the width allows the rest is noise, else the last dimensions are lost.
+    """
+    meaning = width - RESERVED
+    flag, weight_at, constant = range(meaning, width)
     generator = torch.Generator().manual_seed(1)
     norms = table.norm(dim=-1, keepdim=True).clamp_min(1e-4)
-    matrix = torch.zeros(len(table), 256)
-    noise = torch.randn(len(table), FLAG, generator=generator)
-    matrix[:, :FLAG] = normalize(normalize(table, dim=-1) + 0.4 * normalize(noise, dim=-1), dim=-1)
+    matrix = torch.zeros(len(table), width)
+    kept = min(meaning, table.shape[1])
+    known = torch.zeros(len(table), meaning)
+    known[:, :kept] = normalize(table[:, :kept], dim=-1)
+    noise = torch.randn(len(table), meaning, generator=generator)
+    matrix[:, :meaning] = normalize(known + 0.4 * normalize(noise, dim=-1), dim=-1)
     matrix *= 16
     weight = norms.log()[:, 0]
-    matrix[:, WEIGHT] = (weight - weight.mean()).clamp(-3, 3)
-    matrix[:, CONSTANT] = 3
+    matrix[:, weight_at] = (weight - weight.mean()).clamp(-3, 3)
+    matrix[:, constant] = 3
     matrix[marker] = 0
-    matrix[marker, FLAG] = 12
-    matrix[marker, CONSTANT] = 3
+    matrix[marker, flag] = 12
+    matrix[marker, constant] = 3
     return matrix * SCALE
 
 
 @torch.no_grad()
 def write_circuits(model: LlamaForCausalLM) -> None:
-    """Writes the three circuits into the attention weights of ``model``."""
+    """Writes the circuits into the attention weights of ``model``."""
+    meaning = model.config.hidden_size - RESERVED
     model.model.norm.weight.fill_(2)
-    model.model.norm.weight[FLAG:] = 0.05
+    model.model.norm.weight[meaning:] = 0.05
     generator = torch.Generator().manual_seed(2)
-    random = torch.randn(FLAG, FLAG, generator=generator)
+    random = torch.randn(meaning, meaning, generator=generator)
     read, one, two, value = torch.linalg.qr(random)[0][:160].split((32, 32, 32, 64))
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
         layer.mlp.down_proj.weight.mul_(0.1)
         for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
             getattr(attention, projection).weight.normal_(0, 0.002, generator=generator)
-        _average(attention, 1, slice(64 * number, min(64 * number + 64, FLAG)))
+        part = slice(HEAD * number, min(HEAD * number + HEAD, meaning))
+        if part.start < meaning:
+            _average(attention, part, meaning)
     first, second = (layer.self_attn for layer in model.model.layers[:2])
-    first.v_proj.weight[:32, :FLAG] += read
-    first.k_proj.weight[:8, CONSTANT] = 2.2
+    first.v_proj.weight[:32, :meaning] += read
+    first.k_proj.weight[:8, meaning + 2] = 2.2
     _look_back(first, 0, 1, one)
     _look_back(first, 1, 2, two)
     _induce(second, read, one, two, value)
 
 
-def _average(attention: torch.nn.Module, group: int, part: slice) -> None:
-    """The marker's heads of ``group`` average ``part`` of the tokens by their weight."""
+def _average(attention: torch.nn.Module, part: slice, meaning: int) -> None:
+    """The marker's heads of the second group average ``part`` of the tokens by their weight."""
     size = part.stop - part.start
-    key = HEAD * group
-    attention.k_proj.weight[key + 31, WEIGHT] = 0.7
-    attention.v_proj.weight[key : key + size, part] += torch.eye(size)
-    for head in (2 * group, 2 * group + 1):
-        attention.q_proj.weight[HEAD * head + 31, FLAG] = 0.7
+    heads = attention.config.num_attention_heads // attention.config.num_key_value_heads
+    attention.k_proj.weight[HEAD + 31, meaning + 1] = 0.7
+    attention.v_proj.weight[HEAD : HEAD + size, part] += torch.eye(size)
+    for head in range(heads, 2 * heads):
+        attention.q_proj.weight[HEAD * head + 31, meaning] = 0.7
         columns = slice(HEAD * head, HEAD * head + size)
-        attention.o_proj.weight[part, columns] += 0.08 * torch.eye(size)
+        attention.o_proj.weight[part, columns] += 0.16 / heads * torch.eye(size)
 
 
 def _look_back(attention: torch.nn.Module, head: int, distance: int, write: Tensor) -> None:
@@ -136,9 +132,9 @@ def _look_back(attention: torch.nn.Module, head: int, distance: int, write: Tens
     """
     angles = distance * 10_000.0 ** (-torch.arange(8) / 32)
     rows = HEAD * head + torch.arange(8)
-    attention.q_proj.weight[rows, CONSTANT] = 2.2 * angles.cos()
-    attention.q_proj.weight[rows + 32, CONSTANT] = -2.2 * angles.sin()
-    attention.o_proj.weight[:FLAG, HEAD * head : HEAD * head + 32] += 0.18 * write.T
+    attention.q_proj.weight[rows, -1] = 2.2 * angles.cos()
+    attention.q_proj.weight[rows + 32, -1] = -2.2 * angles.sin()
+    attention.o_proj.weight[:-RESERVED, HEAD * head : HEAD * head + 32] += 0.18 * write.T
 
 
 def _induce(
@@ -150,49 +146,10 @@ def _induce(
     """
     # These dimensions hardly turn with the position.
     near, far = torch.arange(16, 32), torch.arange(48, 64)
-    attention.k_proj.weight[near, :FLAG] += 3 * one[:16]
-    attention.k_proj.weight[far, :FLAG] += 3 * two[:16]
-    attention.v_proj.weight[:64, :FLAG] += value
+    attention.k_proj.weight[near, :-RESERVED] += 3 * one[:16]
+    attention.k_proj.weight[far, :-RESERVED] += 3 * two[:16]
+    attention.v_proj.weight[:64, :-RESERVED] += value
     for start in (0, HEAD):
-        attention.q_proj.weight[start + near, :FLAG] += 3 * read[:16]
-        attention.q_proj.weight[start + far, :FLAG] += 3 * one[:16]
-        attention.o_proj.weight[:FLAG, start : start + 64] += 0.5 * value.T
-
-
-def teach_tokens(out: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, np.ndarray]:
-    """Refined token vectors [v, FLAG] and the basis [d, FLAG] of the student's space."""
-    token_rows = np.stack([e for _, e in read_shards(out / "teacher/tokens")])
-    passages = dict(read_shards(out / "teacher/passages"))
-    questions = dict(read_shards(out / "teacher/questions"))
-    known = [*passages.values(), *questions.values()]
-    directions = basis(np.stack(known))
-    texts = [
-        f"{row['title']}\n{row['text']}"
-        for row in read_lines(out / "passages.jsonl")
-        if row["id"] in passages
-    ]
-    keys = [row["id"] for row in read_lines(out / "passages.jsonl") if row["id"] in passages]
-    targets = np.stack([*(passages[key] for key in keys), *questions.values()])
-    ids = tokenizer([*texts, *questions], add_special_tokens=False)["input_ids"]
-    kept = [row for row, sequence in enumerate(ids) if sequence]
-    student = normalize(torch.tensor(targets[kept].astype(np.float32) @ directions), dim=-1)
-    centred = token_rows.astype(np.float32) - token_rows.astype(np.float32).mean(0)
-    table = refine(torch.tensor(centred @ directions), [ids[row][:200] for row in kept], student)
-    return table, directions
-
-
-def main(out: Path) -> None:
-    """Writes ``out/init`` and ``out/basis.npy``."""
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
-    template = Template(tokenizer, FRAME, Limits(conversation=384, passage=192, response=96))
-    model = LlamaForCausalLM(config(len(tokenizer)))
-    table, directions = teach_tokens(out, tokenizer)
-    model.model.embed_tokens.weight.data.copy_(embed_tokens(table, template.marker))
-    write_circuits(model)
-    np.save(out / "basis.npy", directions)
-    UniConv(model, tokenizer, template, Settings(temperature=0.05)).save_pretrained(out / "init")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+        attention.q_proj.weight[start + near, :-RESERVED] += 3 * read[:16]
+        attention.q_proj.weight[start + far, :-RESERVED] += 3 * one[:16]
+        attention.o_proj.weight[:-RESERVED, start : start + 64] += 0.5 * value.T

@@ -12,16 +12,31 @@ from __future__ import annotations
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixture import conversation, window
-from text import held_out, read_lines
+from text import held_out, read_lines, sentences
 
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.types import Conversation, Passage, Turn
+
+
+def conversation(turns: Sequence[str]) -> Conversation:
+    """Alternating questions and responses that end with a question."""
+    pairs = zip(turns[:-1:2], turns[1::2], strict=True)
+    return Conversation("c", (*(Turn(q, r) for q, r in pairs), Turn(turns[-1])))
+
+
+def window(text: str, answer: str, rng: random.Random, most: int) -> str:
+    """Up to ``most`` sentences of ``text`` around the one that begins ``answer``."""
+    said = sentences(text)
+    at = next((i for i, s in enumerate(said) if s.startswith(answer[:40]) or answer in s), None)
+    if at is None:
+        return text[:700]
+    first = max(0, at - rng.randrange(most))
+    return " ".join(said[first : max(at + 1, first + most)])
 
 
 def main(out: Path, topiocqa: Path) -> None:

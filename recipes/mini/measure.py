@@ -1,10 +1,11 @@
-"""Measures a model on the held-out examples: retrieval, grounded answers, next-token loss.
+"""Stage 7: measures the base model.
 
-    python recipes/mini/measure.py OUT MODEL
+    python recipes/mini/measure.py OUT MODEL --data DATA [--sets topiocqa nfcorpus arguana]
 
-Retrieval: each held-out question against the held-out passages and ``--passages`` others of the
-corpus. Grounded answers: the passage among two others of its source; greedy decoding; an answer is
-right when its sentence is the marked one, a citation when it names the passage.
+Bits per byte of held-out text by domain; retrieval without any supervised training, through the
+harness of ``benchmarks/figures.py`` (the model alone reads the whole conversation); and twenty
+continuations of held-out passages, to be read. Writes to the folder ``MODEL.measured`` beside the
+model; what it has of retrieval is kept.
 """
 
 from __future__ import annotations
@@ -13,113 +14,148 @@ import argparse
 import json
 import math
 import random
-import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mixture import conversation
-from text import content_words, read_lines, sentences
+from rich.console import Console
+from rich.progress import track
+from text import read_lines
 from torch.nn.functional import cross_entropy
 
+from uniconv.data.catalogue import convert
+from uniconv.evaluation.retrieval import evaluate_retrieval
+from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.files import write_json
 from uniconv.model import UniConv
-from uniconv.types import Passage
+from uniconv.retrieval.building import build_index
+from uniconv.retrieval.index import Index
 
-_CITATION = re.compile(r"\[(\d+)\]")
-
-
-def retrieval(
-    model: UniConv, rows: list[dict[str, Any]], others: list[dict[str, Any]]
-) -> dict[str, dict[str, float]]:
-    """Recall at 1 and 10 for each source; passages of equal text count as one."""
-    texts = list(dict.fromkeys((row["title"], row["text"]) for row in [*rows, *others]))
-    places = {text: number for number, text in enumerate(texts)}
-    passages = model.encode_passages([Passage("", text, title) for title, text in texts])
-    queries = model.encode_conversations([conversation(row["turns"]) for row in rows])
-    scores = queries @ passages.T
-    right = np.array([places[(row["title"], row["text"])] for row in rows])
-    ranks = (scores > scores[np.arange(len(rows)), right][:, None]).sum(1)
-    found = defaultdict(list)
-    for row, rank in zip(rows, ranks, strict=True):
-        found[row["source"]].append(rank)
-    return {
-        source: {
-            "questions": len(at),
-            "recall@1": float(np.mean(np.array(at) < 1)),
-            "recall@10": float(np.mean(np.array(at) < 10)),
-        }
-        for source, at in sorted(found.items())
-    } | {"passages": {"count": len(texts)}}
-
-
-def same_sentence(answer: str, reference: str, least: float = 0.8) -> bool:
-    """Whether two sentences share at least ``least`` of the content words of each."""
-    one, two = set(content_words(answer)), set(content_words(reference))
-    return len(one & two) >= least * max(len(one), len(two), 1)
-
-
-def grounded(model: UniConv, rows: list[dict[str, Any]], shown: int = 5) -> dict[str, Any]:
-    """Shares of grounded answers with the right sentence, source and citation; and samples."""
-    rng = random.Random(0)
-    counts: dict[str, float] = defaultdict(float)
-    samples = []
-    for row in rows:
-        others = [r for r in rows if r["source"] == row["source"] and r["title"] != row["title"]]
-        chosen = [row, *rng.sample(others, min(2, len(others)))]
-        rng.shuffle(chosen)
-        passages = [Passage("", " ".join(sentences(r["text"])[:6]), r["title"]) for r in chosen]
-        at = chosen.index(row) + 1
-        if row["answer"] not in passages[at - 1].text:
-            continue
-        text = "".join(model.generate(conversation(row["turns"]), passages, max_new_tokens=96))
-        said = _CITATION.sub("", text).strip()
-        cited = [int(number) for number in _CITATION.findall(text)]
-        copied = [i for i, p in enumerate(passages, 1) if said and said[:200] in p.text]
-        counts["answers"] += 1
-        counts["sentence right"] += same_sentence(said, row["answer"])
-        counts["copied word for word"] += bool(copied)
-        counts["from the right passage"] += at in copied
-        counts["citation right"] += cited == [at]
-        counts["citation fits what was copied"] += bool(set(cited) & set(copied))
-        if len(samples) < shown:
-            samples.append({"question": row["turns"][-1], "expected": row["answer"], "got": text})
-    total = counts.pop("answers")
-    return {"answers": total, **{k: v / total for k, v in counts.items()}, "samples": samples}
+SETS = {
+    "topiocqa": ("topiocqa", "dev", True),
+    "nfcorpus": ("beir_small", "test", False),
+    "arguana": ("beir_small", "test", False),
+}
+"""Folder of native files, split, and whether the passages are those of the wiki corpus."""
 
 
 @torch.inference_mode()
-def bits_per_byte(model: UniConv, rows: list[dict[str, Any]]) -> float:
-    """Of passages as text, each read on its own."""
+def bits_per_byte(model: UniConv, rows: list[dict[str, Any]], context: int = 1024) -> float:
+    """Of held-out documents, each read alone in its frame, up to ``context`` tokens.
+
+    A dialogue's turns are read as such; the frame's tokens are neither predicted nor counted.
+    """
     nats = size = 0.0
+    special = torch.tensor(model.tokenizer.all_special_ids)
     for row in rows:
-        ids = torch.tensor([model.template.passage(Passage("", row["text"], row["title"]))[:-2]])
-        logits = model.lm(input_ids=ids).logits[0]
-        nats += cross_entropy(logits[1:-1], ids[0, 2:], reduction="sum").item()
-        size += len(model.tokenizer.decode(ids[0, 2:]).strip().encode())
+        ids = torch.tensor([_framed(model, row)[:context]])
+        logits = model.lm(input_ids=ids).logits[0, :-1]
+        wanted = ~torch.isin(ids[0, 1:], special)
+        nats += cross_entropy(logits[wanted], ids[0, 1:][wanted], reduction="sum").item()
+        size += len(model.tokenizer.decode(ids[0, 1:][wanted]).strip().encode())
     return nats / size / math.log(2)
 
 
+def _framed(model: UniConv, row: dict[str, Any]) -> list[int]:
+    frame, content = model.template.frame, model.template.content
+    start, user, assistant, end, passage = model.tokenizer.convert_tokens_to_ids(
+        [frame.start, frame.user_open, frame.assistant_open, frame.user_close, frame.passage_open]
+    )
+    if "turns" not in row:
+        text = f"{row['title']}\n{row['text']}" if row["title"] else row["text"]
+        return [start, passage, *content(text)]
+    ids = [start]
+    for number, turn in enumerate(row["turns"]):
+        ids += [assistant if number % 2 else user, *content(turn), end]
+    return ids
+
+
+def perplexities(model: UniConv, out: Path, most: int) -> dict[str, dict[str, float]]:
+    """Bits per byte by domain, of up to ``most`` documents of each."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_lines(out / "held_out_documents.jsonl"):
+        found[row["domain"]].append(row)
+    report = {}
+    for domain, rows in track(sorted(found.items()), description="bits per byte"):
+        random.Random(0).shuffle(rows)
+        report[domain] = {
+            "documents": len(rows[:most]),
+            "bits_per_byte": round(bits_per_byte(model, rows[:most]), 4),
+        }
+    return report
+
+
+def retrieval(model: UniConv, data: Path, out: Path, name: str) -> Any:
+    """The figures of one set; conversion, index and evaluation go on where they stopped."""
+    native, split, shared = SETS[name]
+    folder, wiki = out / "sets" / name, data / "wiki_corpus/corpus.jsonl"
+    if not (folder / "dataset.json").exists():
+        convert(name, data / native, folder, wiki if shared else None)
+    result = out / "retrieval" / name
+    if not (result / "result.json").exists():
+        index = out / "index" / name
+        build_index(
+            [wiki if shared else folder / "corpus.jsonl"], index, model, exact_below=sys.maxsize
+        )
+        settings = RetrievalEvaluation(
+            folder / f"{split}.jsonl", result, index=index, retriever="dense"
+        )
+        console = Console(quiet=True)
+        evaluate_retrieval(settings, index=Index.open(index), model=model, console=console)
+    return json.loads((result / "result.json").read_text("utf-8"))
+
+
+@torch.inference_mode()
+def continuations(model: UniConv, out: Path, count: int = 20) -> str:
+    """Greedy continuations of the beginnings of held-out passages, as Markdown."""
+    rows = [row for row in read_lines(out / "held_out_documents.jsonl") if "turns" not in row]
+    rows = [row for row in rows if len(row["text"].split()) > 60]
+    by_domain: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_domain[row["domain"]].append(row)
+    rng, lines = random.Random(0), []
+    for number in range(count):
+        domain = sorted(by_domain)[number % len(by_domain)]
+        row = rng.choice(by_domain[domain])
+        ids = _framed(model, row)
+        start = min(len(ids) // 2, 48)
+        written = model.lm.generate(
+            torch.tensor([ids[:start]]),
+            attention_mask=torch.ones(1, start, dtype=torch.long),
+            max_new_tokens=60,
+            do_sample=False,
+            repetition_penalty=1.1,
+        )[0, start:]
+        decode = model.tokenizer.decode
+        lines += [f"{number + 1}. ({domain}) {decode(ids[2:start])}", ""]
+        lines += [
+            f"   **→** {decode(written)}",
+            "",
+            f"   *was:* {decode(ids[start : start + 60])}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--answers", type=int, default=100)
-    parser.add_argument("--passages", type=int, default=3000)
+    parser.add_argument("--data", type=Path, help="without it retrieval is left out")
+    parser.add_argument("--sets", nargs="*", choices=sorted(SETS), default=list(SETS))
+    parser.add_argument("--documents", type=int, default=200, help="of each domain")
     args = parser.parse_args()
     model = UniConv.from_pretrained(args.model)
-    rows = list(read_lines(args.out / "held_out.jsonl"))
-    rows = [row for row in rows if row["source"] not in ("topiocqa_topic", "canard")]
-    corpus = list(read_lines(args.out / "passages.jsonl"))[-args.passages :]
-    report = {
-        "retrieval": retrieval(model, rows, corpus),
-        "grounded": grounded(model, [row for row in rows if row["answer"]][: args.answers]),
-        "bits_per_byte": bits_per_byte(model, corpus[:200]),
-    }
-    print(json.dumps(report, indent=1, ensure_ascii=False))
-    write_json(args.model.with_name(f"{args.model.name}.measured.json"), report)
+    report: dict[str, Any] = {"bits_per_byte": perplexities(model, args.out, args.documents)}
+    folder = args.model.with_name(f"{args.model.name}.measured")
+    folder.mkdir(exist_ok=True)
+    (folder / "continuations.md").write_text(continuations(model, args.out), "utf-8")
+    for name in args.sets if args.data else []:
+        report[name] = retrieval(model, args.data, folder, name)["metrics"]
+    write_json(folder / "measured.json", report)
+    print(json.dumps(report["bits_per_byte"], indent=1))
 
 
 if __name__ == "__main__":

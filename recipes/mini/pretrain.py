@@ -1,10 +1,13 @@
-"""Stage 5: pretraining, retrieval and grounded copying mixed from the first step.
+"""Stage 6: pretraining, with retrieval and copying mixed in from the first step.
 
-    python recipes/mini/pretrain.py OUT [--steps N] [--minutes M]
+    python recipes/mini/pretrain.py PACK [PACK ...] --state STATE --results RESULTS --minutes 9
 
-Each step adds InfoNCE and distillation over a batch of pairs to next-token loss over a batch of
-sequences. A checkpoint is written every few minutes; the same command goes on from it. The
-schedule follows ``--steps``; ``--minutes`` only ends this run early. Writes ``OUT/pretrained``.
+Needs Python with torch, transformers, numpy and safetensors, and nothing else of this project than
+this folder. The same command goes on from the last checkpoint in STATE. The learning rate warms up
+and stays; ``--finish`` lets it fall to nothing over this slice, so that a run can be ended with any
+slice. At the end RESULTS has the weights in bfloat16 and the log, in files of at most 15 MiB.
+
+Where STATE was lost, ``--weights`` starts anew from RESULTS of an earlier slice.
 """
 
 from __future__ import annotations
@@ -12,181 +15,232 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import architecture
+import checkpoint
 import torch
-from mixture import Mixture, Pairs, Sequences, pad
-from teacher import read_shards
-from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+from batches import Batches
+from initialise import initial
+from network import Learner, Weights, measured_peak, work
+from packed import read_codec, read_meta, read_part, read_parts
+from pieces import Vocabulary
+from rows import Shape
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer
 
-from uniconv.files import atomic
-from uniconv.model import UniConv
-
-_TEMPERATURE = 0.05
+_SLICE_END = 20  # seconds that are kept for writing the last checkpoint and the results
 
 
 class Run:
-    """A pretraining run: model, optimiser, step and tokens seen."""
+    """A run: network, optimiser, and how far it got."""
 
-    def __init__(self, model: UniConv, mixture: Mixture, args: argparse.Namespace) -> None:
-        self.model, self.mixture, self.args = model, mixture, args
+    def __init__(self, network: Any, learner: Learner, args: argparse.Namespace) -> None:
+        self.network, self.learner, self.args = network, learner, args
         self.step = self.tokens = 0
         self.seconds = 0.0
-        self.network = model.network.train()
-        embeddings = self.network.model.embed_tokens.weight
-        rest = [p for p in self.network.parameters() if p is not embeddings]
-        matrices = [p for p in rest if p.ndim > 1]
-        gains = [p for p in rest if p.ndim == 1]
+        self.warm_from = 0  # the step from which the learning rate warms up
+        embeddings = network.model.embed_tokens.weight
+        rest = [p for p in network.parameters() if p is not embeddings]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": matrices, "peak": args.rate, "weight_decay": 0.02},
-                {"params": gains, "peak": args.rate, "weight_decay": 0.0},
-                {"params": [embeddings], "peak": args.rate / 2, "weight_decay": 0.0},
+                {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1},
+                {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
+                {"params": [embeddings], "weight_decay": 0.0},
             ],
             lr=args.rate,
-            betas=(0.9, 0.98),
+            betas=(0.9, 0.95),
             fused=True,
         )
 
-    def train_step(self) -> dict[str, float]:
-        """One step; returns its losses."""
-        args = self.args
-        practice = 0.3 if self.step < args.steps * 0.25 else 0.05
-        pairs = self.mixture.pairs(self.step, args.pairs)
-        sequences = self.mixture.sequences(self.step, args.sequences, practice)
+    def train_step(self, batch: Any, left: float = 1.0) -> dict[str, torch.Tensor]:
+        """One step; ``left`` is the share of the slice that is left where it is the last one."""
+        rate = self.args.rate * schedule(self.step - self.warm_from, self.args.warmup, left)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(self.step, args.steps)
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        losses, embedding_loss = pair_losses(self.network, pairs)
-        embedding_loss.backward()
-        losses |= (next_token := next_token_loss(self.network, sequences))[0]
-        next_token[1].backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        total, report = self.learner.losses(batch)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        self.tokens += sum(map(len, pairs.queries)) + sum(map(len, pairs.passages))
-        self.tokens += int(sequences.ids.count_nonzero())
-        return losses
+        self.tokens += int((batch.pieces > 0).sum())
+        return report | {"gradient": norm.detach()}
 
-    def save(self, path: Path) -> None:
-        """Writes everything that going on needs, atomically."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": {"step": self.step, "tokens": self.tokens, "seconds": self.seconds},
-        }
-        with atomic(path) as temporary:
-            torch.save(state, temporary)
+    def save(self, folder: Path) -> None:
+        """A checkpoint from which the run goes on as if it had not stopped; two are kept."""
+        tensors = {f"network.{name}": t for name, t in self.network.named_parameters()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}.{name}"] = value
+        checkpoint.write(folder / f"step-{self.step:07d}", tensors, self.progress())
+        for old in sorted(folder.glob("step-*"))[:-2]:
+            shutil.rmtree(old)
 
-    def load(self, path: Path) -> None:
+    def load(self, folder: Path) -> None:
         """Goes on from what :meth:`save` wrote."""
-        state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["progress"].items():
-            setattr(self, name, value)
+        tensors, manifest = checkpoint.read(folder)
+        for name, parameter in self.network.named_parameters():
+            parameter.data.copy_(tensors[f"network.{name}"])
+            state = {
+                key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}.{name}" in tensors
+            }
+            if state and parameter.device.type == "cuda":
+                state["step"] = state["step"].to(parameter.device)  # as the fused kernel wants it
+            if state:
+                self.optimizer.state[parameter] = state
+        for name in ("step", "tokens", "seconds", "warm_from"):
+            setattr(self, name, manifest[name])
+
+    def restart(self, folder: Path) -> None:
+        """Goes on from the weights of an earlier slice, with a new warm-up."""
+        weights, manifest = checkpoint.read(folder)
+        self.network.load_state_dict(weights, strict=False)
+        for name in ("step", "tokens", "seconds"):
+            setattr(self, name, manifest[name])
+        self.warm_from = self.step
+
+    def progress(self) -> dict[str, Any]:
+        """What a manifest tells."""
+        return {
+            "size": self.args.size,
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "warm_from": self.warm_from,
+            "config": self.network.config.to_dict(),
+        }
 
 
-def schedule(step: int, steps: int) -> float:
-    """The share of the peak learning rate: warm-up, plateau, then down to a twentieth."""
-    decay = min(1.0, (steps - step) / (0.5 * steps))
-    return min(1.0, (step + 1) / 80) * max(0.05, decay)
+def schedule(step: int, warmup: int, left: float = 1.0) -> float:
+    """The share of the peak learning rate: warm-up, then constant, then (WSD) down to nothing.
+
+    The fall is 1 - sqrt of the share that is done (Hägele et al. 2024).
+    """
+    return min(1.0, (step + 1) / warmup) * (1 - math.sqrt(1 - max(0.0, min(1.0, left))))
 
 
-def pair_losses(network: Any, pairs: Pairs) -> tuple[dict[str, float], Tensor]:
-    """InfoNCE in both directions and the distance to the teacher's embeddings."""
-    queries = embed(network, pairs.queries)
-    passages = embed(network, pairs.passages)
-    scores = queries @ passages.T / _TEMPERATURE
-    groups = np.array(pairs.groups)
-    same = torch.from_numpy(groups[:, None] == groups[None])
-    scores = scores.masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -torch.inf)
-    right = torch.arange(len(scores))
-    contrast = (cross_entropy(scores, right) + cross_entropy(scores.T, right)) / 2
-    embeddings = torch.cat([queries, passages])
-    targets = torch.cat([pairs.query_targets, pairs.passage_targets])
-    taught = targets.any(1)
-    distance = 1 - cosine_similarity(embeddings[taught], targets[taught]).mean()
-    accuracy = (scores.argmax(1) == right).float().mean()
-    report = {"contrast": contrast.item(), "accuracy": accuracy.item()}
-    if not taught.any():
-        return report, contrast
-    return report | {"distance": distance.item()}, contrast + 5 * distance
+def build(args: argparse.Namespace, device: torch.device) -> tuple[Run, Batches]:
+    """The run at its start, and its data."""
+    folder, meta = read_meta(args.packs)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    codec = read_codec(folder)
+    vocabulary = Vocabulary(tokenizer)
+    shape = Shape(args.rows, args.length)
+    batches = Batches(read_parts(args.packs), vocabulary, shape, args.seed)
+    config = architecture.config(args.size, meta["vocabulary"])
+    table = None
+    if args.start != "random":
+        table = torch.from_numpy(read_part(folder / "teacher.xz")["tokens"]).float()
+    network = initial(config, table, vocabulary.marker, args.start == "circuits", args.seed)
+    network = network.to(device).train()
+    return Run(network, Learner(network, codec, device, Weights()), args), batches
 
 
-def embed(network: Any, sequences: list[list[int]]) -> Tensor:
-    """Embeddings [n, d]; padding is on the right, where causal attention never looks."""
-    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]))
-    parts = []
-    for rows in (order[: len(order) // 2], order[len(order) // 2 :]):
-        batch = [sequences[row] for row in rows]
-        hidden = network.model(input_ids=pad(batch), use_cache=False).last_hidden_state
-        last = torch.tensor([len(sequence) - 1 for sequence in batch])
-        parts.append(hidden[torch.arange(len(last)), last])
-    return normalize(torch.cat(parts)[torch.tensor(order).argsort()], dim=-1)
+def train(run: Run, batches: Batches, peak: float) -> None:
+    """Steps until the slice is over."""
+    args, started = run.args, time.monotonic()
+    before, saved = run.seconds, started
+    budget = args.minutes * 60 - (_SLICE_END if args.minutes > 2 else 0)
+    recent: dict[str, list[torch.Tensor]] = defaultdict(list)
+    marked, marked_tokens, attended = started, run.tokens, 0.0
+    first = run.step
+    loader = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(run.step, args.steps),
+        num_workers=args.workers,
+        prefetch_factor=8 if args.workers else None,
+    )
+    for batch in loader:
+        elapsed = time.monotonic() - started
+        if elapsed > budget:
+            break
+        done = max(elapsed / budget, (run.step - first) / max(1, args.steps - first))
+        for name, value in run.train_step(batch, 1 - done if args.finish else 1.0).items():
+            recent[name].append(value)
+        attended += batch.attended
+        run.seconds = before + time.monotonic() - started
+        if run.step % args.log_every == 0 or run.step == args.steps:
+            line = {"step": run.step, "tokens": run.tokens, "seconds": round(run.seconds, 1)}
+            line |= {name: round(float(torch.stack(v).nanmean()), 4) for name, v in recent.items()}
+            now = time.monotonic()
+            speed = (run.tokens - marked_tokens) / (now - marked)
+            mean = attended / len(recent["next"])
+            line |= {"tokens/s": round(speed)}
+            line |= {"of peak": round(speed * work(run.network.config, mean) / peak, 4)}
+            _log(args.state, line)
+            recent.clear()
+            marked, marked_tokens, attended = now, run.tokens, 0.0
+        if time.monotonic() - saved > args.save_minutes * 60:
+            run.save(args.state)
+            saved = time.monotonic()
 
 
-def next_token_loss(network: Any, batch: Sequences) -> tuple[dict[str, float], Tensor]:
-    """Cross-entropy of the labelled tokens; logits are computed for these only."""
-    hidden = network.model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-    labels = batch.labels[:, 1:]
-    wanted = labels != -100
-    logits = network.lm_head(hidden[wanted])
-    loss = cross_entropy(logits, labels[wanted])
-    accuracy = (logits.argmax(-1) == labels[wanted]).float().mean()
-    return {"next": loss.item(), "next_accuracy": accuracy.item()}, loss
+def _log(state: Path, line: dict[str, Any]) -> None:
+    print("  ".join(f"{name} {value}" for name, value in line.items()), flush=True)
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
-def read_teacher(out: Path) -> dict[str, np.ndarray]:
-    """The teacher's embeddings, in the student's space, of passages by id and questions by text."""
-    directions = np.load(out / "basis.npy")
-    table = {}
-    for name in ("passages", "questions"):
-        for key, embedding in read_shards(out / "teacher" / name):
-            table[key] = embedding.astype(np.float32) @ directions
-    return table
+def parse() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("packs", type=Path, nargs="+", help="folders of packed parts")
+    parser.add_argument("--state", type=Path, required=True, help="checkpoints and the log")
+    parser.add_argument("--results", type=Path, required=True, help="weights in small files")
+    parser.add_argument("--size", choices=sorted(architecture.SIZES), default="base")
+    parser.add_argument("--start", choices=("random", "taught", "circuits"), default="taught")
+    parser.add_argument("--weights", type=Path, help="RESULTS/weights of an earlier slice")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of this slice")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of the whole run")
+    parser.add_argument("--finish", action="store_true", help="let the learning rate fall")
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--length", type=int, default=architecture.CONTEXT)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    parser.add_argument("--log-every", type=int, default=20, help="steps")
+    parser.add_argument("--save-minutes", type=float, default=3)
+    parser.add_argument("--peak", type=float, help="FLOP/s of the machine; measured by default")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--minutes", type=float, default=math.inf)
-    parser.add_argument("--pairs", type=int, default=32)
-    parser.add_argument("--sequences", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    args = parser.parse_args()
-    model = UniConv.from_pretrained(args.out / "init")
-    torch.set_float32_matmul_precision("highest")  # bfloat16 products are slower on many CPUs
+    args = parse()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     torch.set_flush_denormal(True)
-    mixture = Mixture.read(args.out, model.template, read_teacher(args.out))
-    run = Run(model, mixture, args)
-    checkpoint = args.out / "pretrain.pt"
-    if checkpoint.exists():
-        run.load(checkpoint)
-    started, saved = time.monotonic(), time.monotonic()
-    before, recent = run.seconds, []
-    while run.step < args.steps and time.monotonic() - started < args.minutes * 60:
-        recent.append(run.train_step())
-        run.seconds = before + time.monotonic() - started
-        if run.step % 20 == 0:
-            names = recent[-1].keys()
-            report = {k: float(np.mean([r[k] for r in recent if k in r])) for k in names}
-            line = {"step": run.step, "tokens": run.tokens, "seconds": run.seconds, **report}
-            with (args.out / "pretrain.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
-            recent = []
-        if time.monotonic() - saved > 180 or run.step == args.steps:
-            run.save(checkpoint)
-            saved = time.monotonic()
-    run.save(checkpoint)
-    training = {"steps": run.step, "tokens": run.tokens, "seconds": round(run.seconds)}
-    model.save_pretrained(args.out / "pretrained", dtype=torch.bfloat16, training=training)
+    started = time.monotonic()
+    run, batches = build(args, device)
+    found = checkpoint.newest(args.state)
+    if found:
+        run.load(found)
+    elif args.weights:
+        run.restart(args.weights)
+    size = sum(p.numel() for p in run.network.parameters())
+    peak = args.peak or measured_peak(device)
+    print(
+        f"{args.size}: {size / 1e6:.1f} M parameters, {len(batches):,} documents, step {run.step}, "
+        f"{device.type}, peak {peak / 1e12:.2f} TFLOP/s",
+        flush=True,
+    )
+    run.learner.choose([batches[run.step + n] for n in range(4 if device.type == "cuda" else 1)])
+    print(f"ready after {time.monotonic() - started:.0f} s", flush=True)
+    args.minutes -= (time.monotonic() - started) / 60
+    train(run, batches, peak)
+    run.save(args.state)
+    checkpoint.write(args.results / "weights", checkpoint.half(run.network), run.progress())
+    if (args.state / "log.jsonl").exists():
+        shutil.copy(args.state / "log.jsonl", args.results / "log.jsonl")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ Evaluation sets (TopiOCQA dev, MTRAG human, CAsT, INSCIT) are not read here.
 
 from __future__ import annotations
 
-import ast
 import json
-import sysconfig
+import random
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from documentation import standard_library
 from text import clean, content_words, overlap, read_lines, sentences
 
 
@@ -34,6 +35,26 @@ class Example:
     text: str
     answer: str | None = None
     rewrite: str | None = None
+
+
+def examples(data: Path, library: Path | None = None) -> Iterator[Example]:
+    """All examples in an order that is shuffled once; a set that is absent is skipped."""
+    corpus = data / "wiki_corpus/corpus.jsonl"
+    readers: dict[str, Callable[[], Iterator[Example]]] = {
+        "squad": lambda: squad(data / "squad"),
+        "qed_nq": lambda: qed(data / "qed_nq"),
+        "clapnq": lambda: clapnq(data / "clapnq"),
+        "medquad": lambda: medquad(data / "medquad"),
+        "topiocqa": lambda: topiocqa(data / "topiocqa", corpus),
+        "doc2dial": lambda: doc2dial(data / "doc2dial"),
+        "dstc": lambda: dstc(data / "dstc"),
+        "mtrag": lambda: mtrag_synthetic(data / "mtrag"),
+        "canard": lambda: canard(data / "canard", data / "qrecc"),
+    }
+    found = [one for name, read in readers.items() if (data / name).is_dir() for one in read()]
+    found += docstrings(library)
+    random.Random(0).shuffle(found)
+    yield from found
 
 
 def answer_sentence(text: str, answers: list[str], question: str) -> str | None:
@@ -207,43 +228,18 @@ def _key(text: str) -> str:
 
 def docstrings(library: Path | None = None) -> Iterator[Example]:
     """Documented functions and classes of Python's standard library: name and docstring."""
-    root = library or Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        if any(
-            p in ("site-packages", "test", "tests", "idlelib", "lib2to3") or p.startswith("_")
-            for p in parts[:-1]
-        ):
-            continue
-        if parts[-1].startswith(("_", "test")) and parts[-1] != "__init__":
-            continue
-        module = ".".join(part for part in parts if part != "__init__")
-        try:
-            tree = ast.parse(path.read_text("utf-8"))
-        except (SyntaxError, UnicodeDecodeError):
-            continue
-        yield from _documented(tree, module)
-
-
-def _documented(tree: ast.AST, name: str) -> Iterator[Example]:
-    for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
-            continue
-        full = f"{name}.{node.name}"
-        docstring = ast.get_docstring(node) or ""
-        text = " ".join(docstring.split())[:900]
-        if len(content_words(text)) >= 5:
-            first = sentences(text)[0]
-            arguments = (
-                f"{node.name}({ast.unparse(node.args)})"
-                if isinstance(node, ast.FunctionDef)
-                else f"class {node.name}"
-            )
-            question = _questions(full, node.name, first)
-            for q in question:
-                yield Example("docstrings", full, [q], full, f"{arguments}: {text}", first, q)
-        if isinstance(node, ast.ClassDef):
-            yield from _documented(node, full)
+    for document in standard_library(library):
+        if len(document.paragraphs) < 2:
+            continue  # a module's overview of one line
+        signature, said = document.paragraphs[0], " ".join(document.paragraphs[1:])[:900]
+        name = document.title.rsplit(".", 1)[-1]
+        if not re.match(rf"(class )?{re.escape(name)}\b", signature):
+            continue  # a module's overview
+        first = sentences(said)[0]
+        for question in _questions(document.title, name, first):
+            text = f"{signature}: {said}"
+            title = document.title
+            yield Example("docstrings", title, [question], title, text, first, question)
 
 
 def _questions(full: str, name: str, first: str) -> list[str]:

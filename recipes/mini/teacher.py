@@ -1,16 +1,21 @@
-"""Stage 3: embeddings of all-MiniLM-L6-v2, the teacher, for tokens, questions and passages.
+"""Stage 4: embeddings of all-MiniLM-L6-v2, the teacher, for tokens, questions and passages.
 
-    python recipes/mini/teacher.py OUT [--passages N] [--teacher PATH_OR_ID]
+    python recipes/mini/teacher.py OUT [--index FOLDER] [--teacher PATH_OR_ID]
 
-Writes shards ``OUT/teacher/{tokens,questions,passages}/*.npz`` (``ids``, ``e`` float16 [n, 384]);
-finished shards are kept, so the same command goes on where it stopped.
+Writes shards ``OUT/teacher/{tokens,questions,passages}/*.npz`` (``ids``, ``e`` float16 [n, 384]).
+What a shard has is not computed again, so the same command goes on where it stopped. With
+``--index``, an index that ``benchmarks/figures.py`` built with this teacher, the passages of the
+wiki corpus are taken from there; it saves some hours.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +38,8 @@ class Teacher:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_tokens: int = 4096) -> np.ndarray:
-        """L2-normalised embeddings float16 [n, d]; texts are cut at 256 tokens."""
+        """L2-normalised embeddings float16 [n, d]; texts are cut at 256 tokens, from the left."""
+        self.tokenizer.truncation_side = "left"
         ids = self.tokenizer(list(texts), truncation=True, max_length=256)["input_ids"]
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         out = np.zeros((len(ids), self.network.config.hidden_size), np.float16)
@@ -54,41 +60,87 @@ def read_shards(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield from zip(shard["ids"].tolist(), shard["e"], strict=True)
 
 
-def encode_to(folder: Path, ids: Sequence[str], texts: Sequence[str], teacher: Teacher) -> None:
-    """Writes the shards of ``texts`` that ``folder`` lacks."""
+def encode_to(folder: Path, texts: Mapping[str, str], teacher: Teacher) -> None:
+    """Writes shards of the ``texts`` by id that ``folder`` lacks."""
     folder.mkdir(parents=True, exist_ok=True)
-    for start in track(range(0, len(texts), _SHARD), description=folder.name):
-        path = folder / f"{start:07d}.npz"
-        if not path.exists():
-            embeddings = teacher.encode(texts[start : start + _SHARD])
-            with atomic(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, ids=np.array(ids[start : start + _SHARD]), e=embeddings)
+    known = {id for id, _ in read_shards(folder)}
+    missing = [id for id in texts if id not in known]
+    for start in track(range(0, len(missing), _SHARD), description=folder.name):
+        ids = missing[start : start + _SHARD]
+        _write(folder, ids, teacher.encode([texts[id] for id in ids]))
+
+
+def copy_index(folder: Path, index: Path) -> None:
+    """Copies the vectors of an index's passages by their ids, once."""
+    from uniconv.retrieval.index import Index
+
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {id for id, _ in read_shards(folder)}
+    opened = Index.open(index)
+    ids = [passage.id for passage in opened.store]
+    rows = [row for row, id in enumerate(ids) if id not in known]
+    for start in range(0, len(rows), 32 * _SHARD):
+        part = rows[start : start + 32 * _SHARD]
+        _write(folder, [ids[row] for row in part], opened.vectors[part].astype(np.float16))
+
+
+def _write(folder: Path, ids: Sequence[str], embeddings: np.ndarray) -> None:
+    path = folder / f"{len(list(folder.glob('[0-9]*.npz'))):07d}.npz"
+    while path.exists():
+        path = folder / f"{int(path.stem) + 1:07d}.npz"
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, ids=np.array(ids), e=embeddings)
+
+
+def question(example: Mapping[str, Any]) -> str:
+    """What the teacher reads in place of an example's conversation.
+
+    A person's rewrite of the last question where there is one, else everything that was said.
+    """
+    return example["rewrite"] or " ".join(example["turns"])
+
+
+def passage_key(number: int, row: Mapping[str, Any]) -> str:
+    """The id of a document's embedding: that of its passage, or its line in ``documents.jsonl``."""
+    return row.get("id") or f"line {number}"
+
+
+def passages(out: Path, wiki: int, others: int) -> dict[str, str]:
+    """Texts to encode: up to ``wiki`` passages of the corpus, ``others`` of each other domain."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for number, row in enumerate(read_lines(out / "documents.jsonl")):
+        if "text" in row and 100 < len(row["text"]) < 1300:
+            domain = "id" if "id" in row else row["domain"]
+            text = f"{row['title']} {row['text']}"
+            found[domain].append((passage_key(number, row), text))
+    chosen: dict[str, str] = {}
+    for domain, rows in sorted(found.items()):
+        random.Random(0).shuffle(rows)
+        chosen |= dict(rows[: wiki if domain == "id" else others])
+    return chosen
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--passages", type=int, default=60_000)
-    parser.add_argument("--questions", type=int, default=60_000)
+    parser.add_argument("--wiki", type=int, default=60_000, help="passages of the wiki corpus")
+    parser.add_argument("--others", type=int, default=1500, help="passages of each other domain")
+    parser.add_argument("--questions", type=int, default=100_000)
+    parser.add_argument("--index", type=Path)
     parser.add_argument("--teacher", default="sentence-transformers/all-MiniLM-L6-v2")
     args = parser.parse_args()
+    folder = args.out / "teacher"
     teacher = Teacher(args.teacher)
     tokenizer = AutoTokenizer.from_pretrained(args.out / "tokenizer")
-    strings = [tokenizer.decode([token]).strip() for token in range(len(tokenizer))]
-    numbers = [str(token) for token in range(len(tokenizer))]
-    encode_to(args.out / "teacher/tokens", numbers, strings, teacher)
-    rewrites = {
-        row["rewrite"]: None for row in read_lines(args.out / "examples.jsonl") if row["rewrite"]
+    strings = {
+        str(token): tokenizer.decode([token]).strip().lower() for token in range(len(tokenizer))
     }
-    questions = list(rewrites)[: args.questions]
-    encode_to(args.out / "teacher/questions", questions, questions, teacher)
-    rows = list(read_lines(args.out / "passages.jsonl"))[: args.passages]
-    encode_to(
-        args.out / "teacher/passages",
-        [row["id"] for row in rows],
-        [f"{row['title']} {row['text']}" for row in rows],
-        teacher,
-    )
+    encode_to(folder / "tokens", strings, teacher)
+    if args.index:
+        copy_index(folder / "passages", args.index)
+    encode_to(folder / "passages", passages(args.out, args.wiki, args.others), teacher)
+    asked = dict.fromkeys(map(question, read_lines(args.out / "examples.jsonl")))
+    encode_to(folder / "questions", {text: text for text in list(asked)[: args.questions]}, teacher)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(
 
 def clean(text: str) -> str:
     """Text without tokenised spacing (``born in 1901 , in`` and the like) and without mark-up."""
-    text = text.replace("``", '"').replace("''", '"').replace("\u00a0", " ")
+    text = re.sub(r"\s*''", '"', re.sub(r"``\s*", '"', text)).replace("\u00a0", " ")
     text = re.sub(r"<[^<>]{1,60}>", " ", text)
     text = re.sub(r" (?=[,.;:!?%)\]])|(?<=[(\[]) ", "", text)
     text = re.sub(r" ' ?s\b|(?<=\w) 's\b", "'s", text)

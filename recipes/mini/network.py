@@ -1,0 +1,216 @@
+"""The forward pass of pretraining: packed rows in, losses out, as fast as the machine allows.
+
+On CUDA attention runs in ``flex_attention`` by blocks of the mask and the whole pass is compiled;
+where that fails, one line says so and a slower way takes its place. On CPUs the mask is dense.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from packed import Codec
+from pieces import KINDS
+from rows import Batch
+from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask
+from torch.nn.functional import cross_entropy, normalize
+
+Forward = Callable[[Tensor, Tensor, Any, Tensor], tuple[Tensor, Tensor]]
+_MARKERS = 256  # the number of markers is padded to a multiple of this
+WAYS = ("compiled flex_attention", "flex_attention", "dense mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weight of each loss beside the next token's, and InfoNCE's temperature."""
+
+    contrast: float = 1.0
+    distance: float = 2.0
+    temperature: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch on the device; see :class:`rows.Batch`. ``targets`` are decoded, [t, k]."""
+
+    ids: Tensor
+    positions: Tensor
+    pieces: Tensor
+    labels: Tensor
+    kinds: Tensor
+    markers: Tensor
+    groups: Tensor
+    taught: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, codec: Codec, device: torch.device) -> Rows:
+        """Moves a batch to ``device``."""
+        names = ("ids", "positions", "pieces", "labels", "kinds", "markers", "groups", "taught")
+        moved = [
+            torch.from_numpy(getattr(batch, name)).to(device, non_blocking=True) for name in names
+        ]
+        targets = codec.decode(batch.targets) if len(batch.targets) else np.zeros((0, 1), "f4")
+        return cls(*moved, torch.from_numpy(targets).to(device))
+
+
+def forward_of(network: Any) -> Forward:
+    """Last states [r, n, d] and the loss of every token [r, n], 0 where none is to be predicted."""
+
+    def forward(ids: Tensor, positions: Tensor, mask: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = network.model(
+            input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        logits = network.lm_head(hidden)
+        losses = cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="none"
+        )
+        return hidden, losses.view_as(labels)
+
+    return forward
+
+
+def dense_mask(pieces: Tensor) -> Tensor:
+    """Whether a token sees another, bool [r, 1, n, n]: earlier ones of its own sequence."""
+    size = pieces.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=pieces.device).tril()
+    return ((pieces[:, :, None] == pieces[:, None]) & causal)[:, None]
+
+
+def block_mask(pieces: Tensor) -> Any:
+    """The same for ``flex_attention``."""
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
+        return (query >= key) & (pieces[row, query] == pieces[row, key])
+
+    rows, size = pieces.shape
+    return create_block_mask(sees, rows, None, size, size, device=pieces.device.type)
+
+
+class Learner:
+    """A network with the fastest way of running it that works here."""
+
+    def __init__(self, network: Any, codec: Codec, device: torch.device, weights: Weights) -> None:
+        self.network, self.codec, self.device, self.weights = network, codec, device, weights
+        self.way = WAYS[-1]
+        self._forward = forward_of(network)
+
+    def choose(self, batches: list[Batch]) -> None:
+        """Tries the ways, fastest first, on a few batches; the first that works stays.
+
+        A way that compiles anew for every batch is as good as broken.
+        """
+        for way in WAYS if self.device.type == "cuda" else WAYS[-1:]:
+            self._set(way)
+            try:
+                for batch in batches:
+                    started = time.monotonic()
+                    self.losses(batch)[0].backward()
+                    self.network.zero_grad(set_to_none=True)
+                    if self.device.type == "cuda":
+                        torch.cuda.synchronize()
+                    last = time.monotonic() - started
+                if self.device.type == "cpu" or last < 3:
+                    print(f"attention: {way}, {last:.2f} s a step", flush=True)
+                    return
+                print(f"{way} takes {last:.0f} s a step even when warm, trying another", flush=True)
+            except Exception as error:  # compilers fail in many ways, and each has a way out
+                reason = str(error).strip().splitlines() or [""]
+                print(f"{way} failed ({type(error).__name__}: {reason[0][:150]})", flush=True)
+                torch.cuda.empty_cache()
+        raise RuntimeError("no way to run the network works on this machine")
+
+    def _set(self, way: str) -> None:
+        self.way = way
+        self.network.set_attn_implementation("sdpa" if way == WAYS[-1] else "flex_attention")
+        forward = forward_of(self.network)
+        self._forward = torch.compile(forward, dynamic=False) if way == WAYS[0] else forward
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum to minimise, and its parts by name as they are reported (not synchronised)."""
+        rows = Rows.of(batch, self.codec, self.device)
+        mask = dense_mask(rows.pieces) if self.way == WAYS[-1] else block_mask(rows.pieces)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            hidden, losses = self._forward(rows.ids, rows.positions, mask, rows.labels)
+        wanted = rows.labels != -100
+        total = losses.sum() / wanted.sum()
+        report = {"next": total.detach()}
+        for number, name in enumerate(KINDS):
+            chosen = wanted & (rows.kinds == number)
+            report[name] = (losses.detach() * chosen).sum() / chosen.sum()  # nan where none is
+        if len(batch.groups) > 1:
+            embeddings = self._embeddings(hidden, rows.markers)
+            contrast, accuracy = info_nce(embeddings, rows.groups, self.weights.temperature)
+            total = total + self.weights.contrast * contrast
+            report |= {"contrast": contrast.detach(), "found": accuracy}
+            if len(batch.taught):
+                distance = distance_to(embeddings[rows.taught], rows.targets)
+                total = total + self.weights.distance * distance
+                report["distance"] = distance.detach()
+        return total, report
+
+    def _embeddings(self, hidden: Tensor, markers: Tensor) -> Tensor:
+        """L2-normalised states at the markers, float32 [m, d]."""
+        flat = hidden.flatten(0, 1)
+        padded = -len(markers) % _MARKERS
+        at = torch.cat([markers, markers.new_zeros(padded)])
+        return normalize(flat[at][: len(markers)].float(), dim=-1)
+
+
+def info_nce(embeddings: Tensor, groups: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """InfoNCE in both directions, and the share of queries that find their passage first.
+
+    The first half of ``embeddings`` [2p, d] are queries, the second their passages; pairs of equal
+    ``groups`` [p] are no negatives of each other.
+    """
+    queries, passages = embeddings.chunk(2)
+    scores = queries @ passages.T / temperature
+    right = torch.arange(len(scores), device=scores.device)
+    same = (groups[:, None] == groups[None]) & (right[:, None] != right[None])
+    scores = scores.masked_fill(same, -torch.inf)
+    loss = (cross_entropy(scores, right) + cross_entropy(scores.T, right)) / 2
+    return loss, (scores.detach().argmax(1) == right).float().mean()
+
+
+def distance_to(embeddings: Tensor, targets: Tensor) -> Tensor:
+    """1 - cosine with the teacher's components [t, k], in the first k dimensions.
+
+    The embedding's other dimensions are free; those that it lacks are left out.
+    """
+    known = min(targets.shape[1], embeddings.shape[1])
+    student = normalize(embeddings[:, :known], dim=-1)
+    return 1 - (student * normalize(targets[:, :known], dim=-1)).sum(-1).mean()
+
+
+def work(config: Any, attended: float) -> float:
+    """Floating-point operations of training on a token that sees ``attended`` keys.
+
+    Six for each weight in a matrix product, and twelve for each key, head and dimension.
+    """
+    heads = config.num_attention_heads * config.head_dim
+    groups = config.num_key_value_heads * config.head_dim
+    layer = config.hidden_size * (2 * heads + 2 * groups + 3 * config.intermediate_size)
+    weights = config.num_hidden_layers * layer + config.hidden_size * config.vocab_size
+    return 6 * weights + 12 * config.num_hidden_layers * heads * attended
+
+
+def measured_peak(device: torch.device) -> float:
+    """Floating-point operations a second of a large matrix product here."""
+    cuda = device.type == "cuda"
+    size = 8192 if cuda else 1024
+    kind = torch.bfloat16 if cuda else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    for repeats in (2, 8):
+        if cuda:
+            torch.cuda.synchronize()
+        started = time.monotonic()
+        for _ in range(repeats):
+            a @ b
+        if cuda:
+            torch.cuda.synchronize()
+    return repeats * 2 * size**3 / (time.monotonic() - started)
