@@ -16,9 +16,11 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sources
 from corpora import corpora
 from documentation import documentation
@@ -26,7 +28,7 @@ from documents import Document
 from evaluation_sets import evaluation_dialogues
 from report import write_report
 from rich.progress import track
-from shingles import Dialogues, Duplicates
+from shingles import Dialogues, Duplicates, Hashes, words
 from text import held_out, read_lines, write_lines
 
 from uniconv.errors import UniConvError
@@ -54,36 +56,37 @@ class Collection:
             )
             if self.commercial and not source.commercial:
                 continue
-            kept = self._new(document)
+            kept, said = self._new(document)
             tally["duplicate_words"] += document.words - kept.words
             if kept.words < _LEAST_WORDS:
                 continue
-            if self.known.within([document.title, *kept.paragraphs]):
+            if self.known.within(np.concatenate([words(document.title), *said])) is not None:
                 tally["leaks"] += 1
                 continue
             tally["documents"] += 1
             tally["held_out_words" if held_out(kept.group) else "words"] += kept.words
             yield kept
 
-    def _new(self, document: Document) -> Document:
+    def _new(self, document: Document) -> tuple[Document, list[Hashes]]:
+        """A document without what is known, and the hashes of the words that remain."""
+        said = [words(part) for part in document.paragraphs]
         if document.dialogue:
-            known = self.duplicates.add(" ".join(document.paragraphs))
-            return replace(document, paragraphs=() if known else document.paragraphs)
+            known = self.duplicates.add(words(" ".join(document.paragraphs)))
+            return (replace(document, paragraphs=()), []) if known else (document, said)
         # A heading or a line of code says too little to be a duplicate.
-        new = [
-            part
-            for part in document.paragraphs
-            if len(part.split()) < 8 or not self.duplicates.add(part)
-        ]
-        said = sum(len(part.split()) for part in new if len(part.split()) >= 8)
-        return replace(document, paragraphs=tuple(new) if said or len(new) > 8 else ())
+        short = [len(part.split()) < 8 for part in document.paragraphs]
+        new = [few or not self.duplicates.add(part) for few, part in zip(short, said, strict=True)]
+        if all(few for few, fresh in zip(short, new, strict=True) if fresh) and sum(new) <= 8:
+            new = [False] * len(new)
+        paragraphs = tuple(compress(document.paragraphs, new))
+        return replace(document, paragraphs=paragraphs), list(compress(said, new))
 
 
 def questions(args: argparse.Namespace, known: Dialogues) -> Iterator[sources.Example]:
     """The examples of all question sets, less those that an evaluation set has."""
     for example in sources.examples(args.data, args.library):
         bound = example.source.startswith("topiocqa")
-        if not (args.commercial and bound) and not known.within(example.turns):
+        if not (args.commercial and bound) and known.within(_words(example.turns)) is None:
             yield example
 
 
@@ -95,15 +98,20 @@ def check(out: Path, known: Dialogues) -> None:
     """
     for name in FILES:
         for number, row in enumerate(read_lines(out / name), start=1):
-            turns = row.get("turns", [])
-            leak = known.within(turns) or known.within([row["title"], row.get("text", "")])
-            if leak and (name.endswith("documents.jsonl") or known.within(turns)):
+            parts = row.get("turns", [row["title"], row.get("text", "")])
+            place = known.within(_words(parts))
+            if place is not None:
                 for written in FILES:
                     (out / written).unlink(missing_ok=True)
+                said = " ".join(" ".join(parts).split()[place : place + 9])
                 raise UniConvError(
-                    f"{out / name}, line {number}: an evaluation dialogue says '{leak}'; "
+                    f"{out / name}, line {number}: an evaluation dialogue says about '{said}'; "
                     "keep that file out of the data"
                 )
+
+
+def _words(parts: Iterable[str]) -> Hashes:
+    return words(" ".join(parts))
 
 
 def main() -> None:
@@ -119,7 +127,7 @@ def main() -> None:
     known = Dialogues(evaluation_dialogues(args.data))
     collection = Collection(known, args.commercial)
     rows: dict[bool, list[Any]] = defaultdict(list)
-    found = _chain(corpora(args.data), documentation(args.library, args.packages, args.debian))
+    found = chain(corpora(args.data), documentation(args.library, args.packages, args.debian))
     for document in collection.keep(track(found, description="documents", total=450_000)):
         rows[held_out(document.group)].append(document.to_json())
     write_lines(args.out / FILES[0], rows[False])
@@ -131,11 +139,6 @@ def main() -> None:
     write_lines(args.out / FILES[3], asked[True])
     check(args.out, known)
     write_report(args.out, list(collection.tally.values()), asked, len(known), args.commercial)
-
-
-def _chain(*parts: Iterable[Document]) -> Iterator[Document]:
-    for part in parts:
-        yield from part
 
 
 if __name__ == "__main__":

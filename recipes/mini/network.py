@@ -1,13 +1,13 @@
 """The forward pass of pretraining: packed rows in, losses out, as fast as the machine allows.
 
-On CUDA attention runs in ``flex_attention`` by blocks of the mask and the whole pass is compiled;
-where that fails, one line says so and a slower way takes its place. On CPUs the mask is dense.
+On CUDA attention runs in ``flex_attention`` by blocks of the mask, and the layers, which are all
+alike, are compiled once; where that fails, one line says so and a slower way takes its place. On
+CPUs the mask is dense.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 from torch.nn.functional import cross_entropy, normalize
 
-Forward = Callable[[Tensor, Tensor, Any, Tensor], tuple[Tensor, Tensor]]
 _MARKERS = 256  # the number of markers is padded to a multiple of this
-WAYS = ("compiled flex_attention", "flex_attention", "dense mask")
+WAYS = ("flex_attention in compiled layers", "flex_attention", "dense mask")
+torch._dynamo.config.recompile_limit = 64  # should layers not be as alike as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,20 @@ class Rows:
         return cls(*moved, torch.from_numpy(targets).to(device))
 
 
-def forward_of(network: Any) -> Forward:
-    """Last states [r, n, d] and the loss of every token [r, n], 0 where none is to be predicted."""
+def states(network: Any, ids: Tensor, positions: Tensor, mask: Any) -> Tensor:
+    """Last states [r, n, d] of rows [r, n] with either kind of mask."""
+    found = network.model(
+        input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
+    )
+    hidden: Tensor = found.last_hidden_state
+    return hidden
 
-    def forward(ids: Tensor, positions: Tensor, mask: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = network.model(
-            input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
-        ).last_hidden_state
-        logits = network.lm_head(hidden)
-        losses = cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="none"
-        )
-        return hidden, losses.view_as(labels)
 
-    return forward
+def token_losses(hidden: Tensor, head: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of every token [r, n]; 0 where none is to be predicted."""
+    logits = (hidden @ head.T).flatten(0, 1).float()
+    losses = cross_entropy(logits, labels.flatten(), ignore_index=-100, reduction="none")
+    return losses.view_as(labels)
 
 
 def dense_mask(pieces: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Learner:
     def __init__(self, network: Any, codec: Codec, device: torch.device, weights: Weights) -> None:
         self.network, self.codec, self.device, self.weights = network, codec, device, weights
         self.way = WAYS[-1]
-        self._forward = forward_of(network)
+        self._token_losses = token_losses
 
     def choose(self, batches: list[Batch]) -> None:
         """Tries the ways, fastest first, on a few batches; the first that works stays.
@@ -128,15 +128,20 @@ class Learner:
     def _set(self, way: str) -> None:
         self.way = way
         self.network.set_attn_implementation("sdpa" if way == WAYS[-1] else "flex_attention")
-        forward = forward_of(self.network)
-        self._forward = torch.compile(forward, dynamic=False) if way == WAYS[0] else forward
+        for layer in self.network.model.layers:
+            layer._compiled_call_impl = None
+            if way == WAYS[0]:
+                layer.compile(dynamic=False)
+        compiled = torch.compile(token_losses, dynamic=False)
+        self._token_losses = compiled if way == WAYS[0] else token_losses
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum to minimise, and its parts by name as they are reported (not synchronised)."""
         rows = Rows.of(batch, self.codec, self.device)
         mask = dense_mask(rows.pieces) if self.way == WAYS[-1] else block_mask(rows.pieces)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            hidden, losses = self._forward(rows.ids, rows.positions, mask, rows.labels)
+            hidden = states(self.network, rows.ids, rows.positions, mask)
+            losses = self._token_losses(hidden, self.network.lm_head.weight, rows.labels)
         wanted = rows.labels != -100
         total = losses.sum() / wanted.sum()
         report = {"next": total.detach()}

@@ -1,6 +1,6 @@
 """Stage 5: packs text, questions and the teacher's embeddings for pretraining.
 
-    python recipes/mini/pack.py OUT [--load-megabytes 58] [--part-megabytes 15]
+    python recipes/mini/pack.py OUT [--load-megabytes 46] [--part-megabytes 15]
 
 Writes ``OUT/pack/load-0``, ``load-1``, …: folders of at most ``--load-megabytes`` with parts of at
 most ``--part-megabytes`` (see ``packed.py``). The first also has what every slice needs: the
@@ -26,8 +26,11 @@ from packed import DIALOGUE, TEXT, Arrays, Codec, group, ragged, write_part
 from rich.progress import track
 from teacher import passage_key, question, read_shards
 from text import read_lines
+from tokenizer import said
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from uniconv.errors import UniConvError
 
 Ids = npt.NDArray[np.uint16]
 Vectors = dict[str, npt.NDArray[np.float16]]
@@ -35,7 +38,8 @@ PAIRED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings", "canard"}
 """Sources whose questions are contrasted with passages: single questions and answers, but no
 conversation whose passage a person chose, so that the base model is unsupervised in that."""
 _LONGEST = 4096  # tokens of a document; longer ones are cut into several
-_BYTES_PER_TOKEN = 1.08  # of a packed part, with what it has besides tokens
+_BYTES_PER_WORD = 1.6  # of text, packed
+_BYTES_PER_EXAMPLE = 220
 
 
 class Packer:
@@ -184,7 +188,7 @@ def chunks(rows: Sequence[Any], parts: int) -> Iterator[Sequence[Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--load-megabytes", type=float, default=58)
+    parser.add_argument("--load-megabytes", type=float, default=46)
     parser.add_argument("--part-megabytes", type=float, default=14)
     args = parser.parse_args()
     packer = Packer(args.out)
@@ -198,8 +202,9 @@ def main() -> None:
     sample = random.Random(0).sample(sorted(known), min(30_000, len(known)))
     codec = Codec.fit(np.array([known[key] for key in sample], np.float32))
     target = args.out / "pack"
-    words = sum(len(row.get("text", "").split()) for _, row in documents)
-    parts = max(1, round(words * 1.45 * 1.2 / (args.part_megabytes * 1e6)) + 1)
+    words = sum(len(said(row).split()) for _, row in documents)
+    expected = words * _BYTES_PER_WORD + len(known) * 96 + len(examples) * _BYTES_PER_EXAMPLE
+    parts = int(expected / (args.part_megabytes * 1e6)) + 1
     shares = zip(chunks(documents, parts), chunks(examples, parts), strict=True)
     total, sizes = 0, []
     for number, (some, questions) in enumerate(track(list(shares), description="parts")):
@@ -207,6 +212,8 @@ def main() -> None:
         total += len(arrays["tokens"])
         path = target / f"part-{number:03d}.xz"
         sizes.append((path, write_part(path, quantised(arrays, codec))))
+        if sizes[-1][1] > 16e6:
+            raise UniConvError(f"{path} has more than 16 MB; give a smaller --part-megabytes")
     table = token_vectors(args.out, packer, known, codec)
     _arrange(target, sizes, args.load_megabytes * 1e6)
     first = target / "load-0"
@@ -225,7 +232,7 @@ def main() -> None:
 
 def _arrange(target: Path, sizes: Sequence[tuple[Path, int]], most: float) -> None:
     """Moves the parts into loads; the first keeps room for what every slice needs."""
-    load, filled = 0, 12e6
+    load, filled = 0, 8e6
     for path, size in sizes:
         if filled + size > most:
             load, filled = load + 1, 0.0

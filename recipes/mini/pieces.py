@@ -63,6 +63,7 @@ class Vocabulary:
         ]
         strings = tokenizer.convert_ids_to_tokens(list(range(self.size)))
         self.first_plain = len(ids) + 1
+        self.line_end = int(tokenizer.convert_tokens_to_ids("Ċ"))
         # In byte-level BPE "Ġ" is a space and "Ċ" the end of a line.
         self.begins_word = np.array([text.startswith("Ġ") for text in strings])
         self.ends_sentence = np.array(
@@ -117,7 +118,14 @@ class Vocabulary:
         following = tokens[inner]
         begins = inner[self.begins_word[following] & self.capital[following]]
         bounds = np.concatenate([[0], begins, [len(tokens)]])
-        return [(int(a), int(b)) for a, b in pairwise(bounds) if b - a >= 4]
+        found = [(int(a), self._stripped(tokens, int(a), int(b))) for a, b in pairwise(bounds)]
+        return [(a, b) for a, b in found if b - a >= 4]
+
+    def _stripped(self, tokens: Ids, start: int, end: int) -> int:
+        """The end of a stretch without the ends of lines that close it."""
+        while end > start and tokens[end - 1] == self.line_end:
+            end -= 1
+        return end
 
     def keywords(self, tokens: Ids, most: int, rng: Any) -> Ids:
         """Up to ``most`` words of ``tokens`` in their order, rare ones rather than common ones."""

@@ -48,9 +48,9 @@ class Run:
         rest = [p for p in network.parameters() if p is not embeddings]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1},
-                {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
-                {"params": [embeddings], "weight_decay": 0.0},
+                {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1, "part": 1.0},
+                {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0, "part": 1.0},
+                {"params": [embeddings], "weight_decay": 0.0, "part": 0.5},
             ],
             lr=args.rate,
             betas=(0.9, 0.95),
@@ -61,7 +61,7 @@ class Run:
         """One step; ``left`` is the share of the slice that is left where it is the last one."""
         rate = self.args.rate * schedule(self.step - self.warm_from, self.args.warmup, left)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["part"]
         self.optimizer.zero_grad(set_to_none=True)
         total, report = self.learner.losses(batch)
         total.backward()
