@@ -36,13 +36,15 @@ PRETRAIN = (
 
 
 def call(stage: ModuleType, *arguments: Any) -> None:
-    """Runs a stage's command in this process."""
-    before = sys.argv
+    """Runs a stage's command in this process, and leaves the process as it was."""
+    before, precision = sys.argv, torch.get_float32_matmul_precision()
     sys.argv = [stage.__name__, *map(str, arguments)]
     try:
         stage.main()
     finally:
         sys.argv = before
+        torch.set_float32_matmul_precision(precision)
+        torch.set_flush_denormal(False)
 
 
 def tiny_teacher(folder: Path) -> Path:
