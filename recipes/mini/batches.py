@@ -117,7 +117,7 @@ class Batches:
             code = self._codes[part][place]
             target = arrays["targets"][code] if code >= 0 else None
             return self._self_made(tokens, title, group, target, rng)
-        if rng.random() < 0.5 and len(tokens) > most // 2:
+        if rng.random() < 0.7:
             longest = most - 2
             start = int(rng.integers(max(1, len(tokens) - longest)))
             return vocabulary.text_piece(tokens[start : start + longest])

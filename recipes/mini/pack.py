@@ -37,7 +37,7 @@ Vectors = dict[str, npt.NDArray[np.float16]]
 PAIRED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings", "canard"})
 """Sources whose questions are contrasted with passages: single questions and answers, but no
 conversation whose passage a person chose, so that the base model is unsupervised in that."""
-_LONGEST = 4096  # tokens of a document; longer ones are cut into several
+_LONGEST = 2040  # tokens of a document, less than the context; longer ones are cut into several
 _BYTES_PER_WORD = 1.6  # of text, packed
 _BYTES_PER_EXAMPLE = 220
 

@@ -169,7 +169,8 @@ def train(run: Run, batches: Batches, peak: float) -> None:
         run.seconds = before + time.monotonic() - started
         if run.step % args.log_every == 0 or run.step == args.steps:
             line = {"step": run.step, "tokens": run.tokens, "seconds": round(run.seconds, 1)}
-            line |= {name: round(float(torch.stack(v).nanmean()), 4) for name, v in recent.items()}
+            means = {name: float(torch.stack(values).nanmean()) for name, values in recent.items()}
+            line |= {name: round(mean, 4) for name, mean in means.items() if mean == mean}  # no nan
             now = time.monotonic()
             speed = (run.tokens - marked_tokens) / (now - marked)
             mean = attended / len(recent["next"])
