@@ -132,7 +132,7 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[Run, Batches]
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     codec = read_codec(folder)
     vocabulary = Vocabulary(tokenizer)
-    shape = Shape(args.rows, args.length)
+    shape = Shape(args.rows, args.length, repeated=args.repeated)
     batches = Batches(read_parts(args.packs), vocabulary, shape, args.seed)
     config = architecture.config(args.size, meta["vocabulary"])
     table = None
@@ -205,6 +205,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--finish", action="store_true", help="let the learning rate fall")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--length", type=int, default=architecture.CONTEXT)
+    parser.add_argument("--repeated", type=float, default=0.02, help="share of mere copying")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--seed", type=int, default=0)

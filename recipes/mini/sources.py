@@ -105,7 +105,9 @@ def medquad(folder: Path) -> Iterator[Example]:
         text = clean(row["answer"])
         if len(text) > 60:
             question = clean(row["question"])
-            first = sentences(text[:600])[0]
+            # Many answers begin with the question in other words.
+            told = (one for one in sentences(text[:700]) if not one.endswith("?"))
+            first = next(told, None)
             title = row["focus"] or ""
             yield Example("medquad", title, [question], title, text[:900], first, question)
 

@@ -32,7 +32,7 @@ from pretrain import schedule
 from rows import Shape
 from shingles import Dialogues, Duplicates
 from shingles import words as words_of
-from sources import answer_sentence, docstrings, squad
+from sources import answer_sentence, docstrings, medquad, squad
 from text import clean, held_out, overlap, sentences
 from tokenizer import FRAME, SPECIAL, train_tokenizer
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -445,6 +445,17 @@ def test_squad_paragraphs_become_examples(tmp_path: Path) -> None:
     found = list(squad(tmp_path))
     assert [e.answer for e in found] == ["It was opened in 1932."] * 2
     assert found[0].title == "Harbour bridge"
+
+
+def test_the_answer_of_a_medical_question_is_no_question(tmp_path: Path) -> None:
+    row = {
+        "focus": "Gout",
+        "question": "What are the treatments for Gout ?",
+        "answer": "How might gout be treated? Rest and cold packs help most people. So does water.",
+    }
+    (tmp_path / "medquad.jsonl").write_text(json.dumps(row), "utf-8")
+    (found,) = medquad(tmp_path)
+    assert found.answer == "Rest and cold packs help most people."
 
 
 def test_docstrings_become_questions(tmp_path: Path) -> None:
