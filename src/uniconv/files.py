@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -29,11 +30,13 @@ _PACKAGES = (
 def atomic(path: Path | str) -> Iterator[Path]:
     """Gives a temporary name beside ``path`` to write to; renames it only when all went well.
 
+    The name is no other's, even of a process of the same number on another machine.
+
     Raises:
         UniConvError: the disk is full or the folder can't be written; ``path`` is untouched.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:16]}.tmp")
     try:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +118,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         UniConvError: the disk is full or the folder can't be written; ``path`` is untouched.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:16]}.tmp")
+    replaced = temporary.with_suffix(".old")
     try:
         with writing(target):
             shutil.rmtree(temporary, ignore_errors=True)

@@ -16,10 +16,11 @@ from retrieval_fixtures import FakeEncoder, passages, write_docx, write_pdf
 
 from uniconv.data.beir import write_corpus
 from uniconv.errors import ConfigError, DataError, IndexFolderError, UniConvError
-from uniconv.retrieval.building import LOCK, build_index, update_index
+from uniconv.retrieval.building import build_index, update_index
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import SourceFile
 from uniconv.retrieval.index import VERSIONS, Index
+from uniconv.retrieval.publishing import LOCK
 
 
 def build(sources, out, encoder=None, **options):

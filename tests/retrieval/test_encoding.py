@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from retrieval_fixtures import DIMENSION, FakeEncoder, passages
+from retrieval_fixtures import FakeEncoder, passages
 
 from tiny import tiny_uniconv
 from uniconv.errors import ModelError
-from uniconv.retrieval.encoding import Known, encode_corpus, write_vectors
-from uniconv.retrieval.store import PassageStore
+from uniconv.retrieval.encoding import encode_corpus
 from uniconv.types import Passage
 
 CORPUS = passages(25)
@@ -153,36 +152,3 @@ def test_vectors_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(ModelError, match="passage 'p1' holds values that are not numbers"):
         encode_corpus(CORPUS, Wrong(), tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_known_and_repeated_passages_are_not_encoded(tmp_path):
-    corpus = [*CORPUS, replace(CORPUS[3], id="again"), replace(CORPUS[20], id="once more")]
-    store = PassageStore.write(tmp_path / "new", corpus)
-    old = PassageStore.write(tmp_path / "old", reversed(CORPUS[:10]))
-    known = Known(old.digests(), FakeEncoder().encode_passages(list(old)))
-    encoder, done = FakeEncoder(), []
-    path = tmp_path / "vectors.npy"
-    count = write_vectors(
-        store,
-        encoder,
-        path,
-        tmp_path / "shards",
-        known=known,
-        rows_per_shard=4,
-        progress=done.append,
-    )
-    assert count == 15
-    assert encoder.encoded == [passage.id for passage in CORPUS[10:]]
-    assert sum(done) == len(corpus)
-    np.testing.assert_array_equal(np.load(path), FakeEncoder().encode_passages(corpus))
-
-
-def test_all_known(tmp_path):
-    store = PassageStore.write(tmp_path, CORPUS)
-    encoder = FakeEncoder()
-    known = Known(store.digests(), ONE_GO)
-    path = tmp_path / "vectors.npy"
-    assert write_vectors(store, encoder, path, tmp_path / "shards", known=known) == 0
-    assert encoder.calls == []
-    assert np.load(path).shape == (25, DIMENSION)
-    np.testing.assert_array_equal(np.load(path), ONE_GO)

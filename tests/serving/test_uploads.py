@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 from filelock import FileLock
 from scripted import TEXTS, Scripted, forked, question, searching, until
 
-from uniconv.retrieval.building import LOCK
 from uniconv.retrieval.index import Index
+from uniconv.retrieval.publishing import LOCK
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +12,12 @@ import numpy as np
 
 from uniconv.errors import ModelError
 from uniconv.files import atomic, sha256, write_json
-from uniconv.retrieval.store import Digests, PassageStore, digest
+from uniconv.retrieval.store import digest
 from uniconv.retrieval.vectors import Floats, Rows
 from uniconv.types import Conversation, Passage
 
 SHARD_ROWS = 2048
+SHARD, RECORD = ".npy", ".json"
 
 
 class Encoder(Protocol):
@@ -51,14 +51,6 @@ class ConversationEncoder(Encoder, Protocol):
         """L2-normalised vectors, float32 [n, dimension], in the order given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Vectors that the same model made before: of passages with these digests, V16 [n]."""
-
-    digests: Digests
-    vectors: Floats
-
-
 class Shards:
     """The vectors of a corpus as they lie in its shards, memory-mapped."""
 
@@ -85,6 +77,7 @@ def encode_corpus(
     encoder: Encoder,
     folder: Path | str,
     *,
+    digests: Callable[[range], Iterable[bytes]] | None = None,
     rows_per_shard: int = SHARD_ROWS,
     progress: Callable[[int], None] | None = None,
     process: int = 0,
@@ -94,16 +87,18 @@ def encode_corpus(
 
     A shard fits if it was made by the same model from the same passages and its file is whole. One
     shard of passages is in memory at a time, so ``passages`` may be any lazy sequence; the encoder
-    sorts a shard by length itself. ``progress`` is told the passages of every finished shard. Of
-    several processes each makes its own part of the shards.
+    sorts a shard by length itself, and a shard is all that it sees at once, so that vectors are the
+    same to the bit whoever makes them, on hardware that is the same. ``progress`` is told the
+    passages of every finished shard. Of several processes each makes its own part of the shards.
+    ``digests`` tells the passages' digests where that is cheaper than to read them.
 
     Raises:
         ModelError: the encoder gave vectors of a wrong shape, or values that are not numbers.
     """
 
     def block(rows: range) -> tuple[str, Callable[[], Floats]]:
-        part = [passages[row] for row in rows]
-        return _fingerprint(encoder, part), lambda: _encode(encoder, part)
+        known = (digest(passages[row]) for row in rows) if digests is None else digests(rows)
+        return made_from(encoder.fingerprint, known), lambda: _encode(encoder, passages, rows)
 
     return write_shards(
         len(passages),
@@ -134,89 +129,27 @@ def write_shards(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, start in enumerate(range(0, rows, rows_per_shard)):
-        if number % processes != process:
-            continue
-        here = range(start, min(start + rows_per_shard, rows))
-        paths.append(folder / f"{number:06d}.npy")
-        made_from, make = block(here)
-        if not _is_whole(paths[-1], made_from):
-            _write(paths[-1], make(), made_from)
+    for path, here in shards_of(folder, rows, rows_per_shard)[process::processes]:
+        paths.append(path)
+        basis, make = block(here)
+        if not is_whole(path, basis):
+            _write(path, make(), basis)
         if progress is not None:
             progress(len(here))
     return Shards(paths, rows_per_shard)
 
 
-def write_vectors(
-    store: PassageStore,
-    encoder: Encoder,
-    path: Path,
-    shards_folder: Path,
-    *,
-    known: Known | None = None,
-    rows_per_shard: int = SHARD_ROWS,
-    progress: Callable[[int], None] | None = None,
-) -> int:
-    """Writes the vectors of all passages, float32 [n, d], to ``path``; gives how many were new.
-
-    A passage whose title and text are known, or are those of an earlier passage, is not encoded.
-    ``progress`` is told the passages that are done. In memory are a shard and 16 bytes a passage.
-    """
-    unique, first, which = np.unique(store.digests(), return_index=True, return_inverse=True)
-    old_rows = _find(unique, known)
-    missing = np.flatnonzero(old_rows < 0)
-    missing = missing[np.argsort(first[missing])]  # in the corpus's order
-    if progress is not None:
-        progress(len(store) - len(missing))
-    selection = _Selection(store, first[missing])
-    shards = encode_corpus(
-        selection, encoder, shards_folder, rows_per_shard=rows_per_shard, progress=progress
-    )
-    new_rows = np.full(len(unique), -1)
-    new_rows[missing] = np.arange(len(missing))
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        shape = (len(store), encoder.dimension)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(store), rows_per_shard):
-            numbers = which[start : start + rows_per_shard]
-            is_new = new_rows[numbers] >= 0
-            block = np.empty((len(numbers), encoder.dimension), np.float32)
-            if is_new.any():
-                block[is_new] = shards.take(new_rows[numbers[is_new]])
-            if known is not None and not is_new.all():
-                block[~is_new] = known.vectors[old_rows[numbers[~is_new]]]
-            file.write(block.tobytes())
-    return len(missing)
+def shards_of(folder: Path, rows: int, rows_per_shard: int) -> list[tuple[Path, range]]:
+    """The file of every shard, in order, and the rows that it holds."""
+    starts = range(0, rows, rows_per_shard)
+    return [
+        (folder / f"{number:06d}{SHARD}", range(start, min(start + rows_per_shard, rows)))
+        for number, start in enumerate(starts)
+    ]
 
 
-def _find(digests: Digests, known: Known | None) -> Rows:
-    """For each digest the row of its known vector, or -1."""
-    rows = np.full(len(digests), -1)
-    if known is not None and len(known.digests):
-        order = np.argsort(known.digests)
-        places = np.searchsorted(known.digests, digests, sorter=order)
-        candidates = order[np.minimum(places, len(order) - 1)]
-        same = known.digests[candidates] == digests
-        rows[same] = candidates[same]
-    return rows
-
-
-class _Selection(Sequence[Passage]):
-    """Some rows of a store, as a lazy sequence."""
-
-    def __init__(self, store: PassageStore, rows: Rows) -> None:
-        self._store = store
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, place: int) -> Passage:  # type: ignore[override]
-        return self._store[int(self._rows[place])]
-
-
-def _encode(encoder: Encoder, passages: list[Passage]) -> Floats:
+def _encode(encoder: Encoder, corpus: Sequence[Passage], rows: range) -> Floats:
+    passages = [corpus[row] for row in rows]
     vectors = np.ascontiguousarray(encoder.encode_passages(passages), np.float32)
     expected = (len(passages), encoder.dimension)
     if vectors.shape != expected:
@@ -230,23 +163,37 @@ def _encode(encoder: Encoder, passages: list[Passage]) -> Floats:
     return vectors
 
 
-def _fingerprint(encoder: Encoder, passages: Sequence[Passage]) -> str:
-    hashed = hashlib.sha256(encoder.fingerprint.encode())
-    for passage in passages:
-        hashed.update(digest(passage))
+def made_from(fingerprint: str, digests: Iterable[bytes]) -> str:
+    """What stands for the vectors that a model makes of passages with these digests."""
+    hashed = hashlib.sha256(fingerprint.encode())
+    for one in digests:
+        hashed.update(one)
     return hashed.hexdigest()
 
 
-def _write(path: Path, vectors: Floats, made_from: str) -> None:
+def basis_of(path: Path) -> str | None:
+    """What a shard was made from, None where it is not there; the shard itself is not read."""
+    return _record(path).get("made_from")
+
+
+def is_whole(path: Path, basis: str) -> bool:
+    """Whether a shard is there to its last byte, made from what ``basis`` stands for."""
+    try:
+        return _record(path) == {"made_from": basis, "sha256": sha256(path)}
+    except OSError:
+        return False
+
+
+def _record(path: Path) -> dict[str, str]:
+    try:
+        value = json.loads(path.with_suffix(RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _write(path: Path, vectors: Floats, basis: str) -> None:
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.save(file, vectors)
     # The record comes last: a shard without it is not counted.
-    write_json(path.with_suffix(".json"), {"made_from": made_from, "sha256": sha256(path)})
-
-
-def _is_whole(path: Path, made_from: str) -> bool:
-    try:
-        record = json.loads(path.with_suffix(".json").read_bytes())
-        return bool(record == {"made_from": made_from, "sha256": sha256(path)})
-    except (OSError, ValueError):
-        return False
+    write_json(path.with_suffix(RECORD), {"made_from": basis, "sha256": sha256(path)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from uniconv.files import sha256
@@ -45,6 +46,15 @@ class FileReader:
         """Whether any file was added, changed or removed since the last index."""
         known = self._old.manifest.files if self._old else {}
         return known.keys() != self._files.keys() or not all(map(self._unchanged, self._files))
+
+    def first_difference(self, records: Mapping[str, FileRecord]) -> str | None:
+        """The first of these files, or of the records' own, that the records tell otherwise."""
+        here = [(path, file.name, self._checksums[path]) for path, file in self._files.items()]
+        there = [(path, record.name, record.sha256) for path, record in records.items()]
+        for one, other in zip_longest(here, there):
+            if one != other:
+                return str((one or other)[0])
+        return None
 
     def passages(self, on_file: Callable[[], None]) -> Iterator[Passage]:
         """All passages; ``on_file`` is called after each file.

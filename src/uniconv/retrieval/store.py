@@ -95,6 +95,10 @@ class PassageStore(Sequence[Passage]):
             yield from _passages(piece)
             start += piece.num_rows
 
+    def select(self, rows: Rows) -> Sequence[Passage]:
+        """Some rows, read when they are asked for."""
+        return _Selection(self, rows)
+
     def row(self, id: str) -> int | None:
         """The row of a passage, or None where no passage has this id."""
         hashes, rows = self._ids
@@ -115,6 +119,11 @@ class PassageStore(Sequence[Passage]):
             values = np.frombuffer(column.buffers()[1], dtype=width)
             columns.append(values[column.offset : column.offset + len(column)])
         return np.concatenate(columns) if columns else np.empty(0, width)
+
+    def digest(self, row: int) -> bytes:
+        """The digest of a passage, without reading its text."""
+        digests = self._batches[row // BATCH_ROWS].column("digest")
+        return bytes(digests[row % BATCH_ROWS].as_py())
 
     def _id(self, row: int) -> str:
         ids = self._batches[row // BATCH_ROWS].column("id")
@@ -154,6 +163,18 @@ class PassageStore(Sequence[Passage]):
             row = int(rows[place])
             if (first := seen.setdefault(self._id(row), row)) != row:
                 raise DuplicateIdError(self._id(row), (first, row))
+
+
+class _Selection(Sequence[Passage]):
+    def __init__(self, store: PassageStore, rows: Rows) -> None:
+        self._store = store
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> Passage:  # type: ignore[override]
+        return self._store[int(self._rows[place])]
 
 
 def _id_hash(id: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, UploadFile
 
 from uniconv.errors import IndexFolderError
-from uniconv.retrieval.building import BuildReport
+from uniconv.retrieval.making import BuildReport
 from uniconv.serving.errors import ApiError
 from uniconv.serving.service import Service, service_of
 from uniconv.serving.uploads import Upload

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from uniconv.engine import Engine
 from uniconv.model import UniConv
-from uniconv.retrieval.building import BuildReport
+from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.answering import Answering, Happening
 from uniconv.serving.errors import ApiError

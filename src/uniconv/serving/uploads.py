@@ -16,9 +16,10 @@ from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 from uniconv.files import atomic
-from uniconv.retrieval.building import BuildReport, update_index
+from uniconv.retrieval.building import update_index
 from uniconv.retrieval.documents import READERS, SourceFile
 from uniconv.retrieval.index import Index
+from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch
 from uniconv.serving.errors import ApiError
 
