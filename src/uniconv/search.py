@@ -24,7 +24,15 @@ from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.retrieval.index import Index
 from uniconv.retrieval.queries import fuse, history_text
-from uniconv.types import Answer, Citation, Conversation, Passage, ScoredPassage, Usage
+from uniconv.types import (
+    NOTHING_FOUND,
+    Answer,
+    Citation,
+    Conversation,
+    Passage,
+    ScoredPassage,
+    Usage,
+)
 
 Retriever = Literal["dense", "bm25", "hybrid"]
 
@@ -49,7 +57,7 @@ class SearchSettings:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    nothing_found: str = "I found nothing about this in the documents."
+    nothing_found: str = NOTHING_FOUND
 
     def __post_init__(self) -> None:
         if self.retriever not in get_args(Retriever):

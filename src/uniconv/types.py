@@ -41,6 +41,9 @@ class Turn:
 UNANSWERABLE = "unanswerable"
 """The value of the attribute ``answerability`` of a turn that should be declined."""
 
+NOTHING_FOUND = "I found nothing about this in the documents."
+"""What is said where no passage answers a question: by a search, and by a model that learned to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:

@@ -12,7 +12,7 @@ from tiny import tiny_uniconv
 from uniconv.config import DataConfig, Objectives, Source
 from uniconv.training.collate import PARTS, Batch, Collator, passage_key
 from uniconv.training.examples import Example, Examples, supervises
-from uniconv.types import Conversation, Passage, Turn
+from uniconv.types import NOTHING_FOUND, Conversation, Passage, Turn
 
 PASSAGES = {id: Passage(id, f"text of {id}", "title") for id in ("a", "b", "n1", "n2", "n3")}
 POOL = [Passage(f"r{n}", f"random {n}") for n in range(4)]
@@ -189,3 +189,41 @@ def test_cited_responses_end_with_the_mark_of_the_relevant_passage() -> None:
         marks.add(mark)
     assert marks == {"[1]", "[2]"}
     assert _batch(3).grounded.responses == [TEMPLATE.response("Third.")]
+
+
+def test_a_prompt_has_the_relevant_passage_among_a_drawn_number_of_others() -> None:
+    sizes = set()
+    for seed in range(30):
+        data = {"grounded_passages": 4, "fewest_passages": 2}
+        (prompt,) = _batch(3, data=data, seed=seed).grounded.prompts
+        text = TEMPLATE.tokenizer.decode(prompt)
+        assert "text of b" in text
+        sizes.add(next(size for size in (4, 3, 2, 1) if f"[{size}] " in text))
+    assert sizes == {2, 3, 4}
+
+
+def test_what_no_passage_answers_is_declined() -> None:
+    seen = set()
+    for seed in range(20):
+        data = {"grounded_passages": 3, "unanswerable": 0.5}
+        batch = _batch(3, source={"cite": True}, data=data, seed=seed)
+        text = TEMPLATE.tokenizer.decode(batch.grounded.prompts[0])
+        assert "[3] " in text
+        answered = "text of b" in text
+        (response,) = batch.grounded.responses
+        if not answered:
+            assert "text of a" not in text
+            assert response == TEMPLATE.response(NOTHING_FOUND)
+        else:
+            assert "Third. [" in TEMPLATE.tokenizer.decode(response)
+        seen.add(answered)
+    assert seen == {True, False}
+
+
+def test_a_turn_without_other_passages_is_answered() -> None:
+    data = {"grounded_passages": 3, "unanswerable": 1.0}
+    source = Source((Path("c"),), (Path("p"),))
+    alone = Conversation("c", (Turn("first?", "Third.", positives=("b",)),))
+    examples = Examples([source], [Example(alone, 1, 0)], [{"b": PASSAGES["b"]}], [[]])
+    collate = Collator(TEMPLATE, examples, DataConfig((source,), **data), Objectives(gamma=1.0))
+    assert collate([(0, random.Random(0))]).grounded.responses == [TEMPLATE.response("Third.")]

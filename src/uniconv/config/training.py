@@ -100,6 +100,12 @@ class DataConfig:
     grounded_passages: int = number(5, least=1)
     """5: passages in a grounded prompt, one relevant and the others distracting; about what is
     shown at inference."""
+    fewest_passages: int | None = number(None, least=1)
+    """none: every grounded prompt has ``grounded_passages``. A number: from so many to
+    ``grounded_passages``, drawn for each prompt."""
+    unanswerable: float = number(0.0, least=0, most=1)
+    """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
+    relevant passages are left out, and the response says that nothing was found."""
 
 
 @dataclass(frozen=True, slots=True)

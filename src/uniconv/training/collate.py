@@ -15,7 +15,7 @@ from uniconv.templates import Template
 from uniconv.training.divergences import SoftTargets
 from uniconv.training.examples import Example, Examples
 from uniconv.training.losses import NO_KEY
-from uniconv.types import Conversation, Passage
+from uniconv.types import NOTHING_FOUND, Conversation, Passage
 
 Tokens = list[int]
 
@@ -145,7 +145,7 @@ class Collator:
     def _add(self, batch: Batch, example: Example, rng: random.Random) -> None:
         source = self._examples.sources[example.source]
         passages = self._examples.passages[example.source]
-        template, turn, context = self._template, example.turn, example.context
+        turn, context = example.turn, example.context
         response = (turn.response or "").strip()
         positives = [passages[id] for id in turn.positives if id in passages]
         positive = rng.choice(positives) if positives else None
@@ -167,10 +167,7 @@ class Collator:
         if self._weights.alpha and source.cii:
             self._add_cii(batch.cii, context, positive, response)
         if self._weights.gamma and source.grounded:
-            shown = self._shown(example, positives, positive, rng)
-            batch.grounded.prompts.append(template.prompt(context, shown))
-            mark = f" [{shown.index(positive) + 1}]" if source.cite else ""
-            batch.grounded.responses.append(template.response(response + mark))
+            self._add_grounded(batch.grounded, example, positives, positive, response, rng)
 
     def _add_generation(self, part: Writing, context: Conversation, response: str) -> None:
         prompt, wall = self._template.prompt(context), 0
@@ -218,24 +215,49 @@ class Collator:
             found += rng.sample(pool, min(wanted - len(found), len(pool)))
         return found
 
-    def _shown(
-        self, example: Example, positives: Sequence[Passage], positive: Passage, rng: random.Random
+    def _add_grounded(
+        self,
+        part: Writing,
+        example: Example,
+        positives: Sequence[Passage],
+        positive: Passage,
+        response: str,
+        rng: random.Random,
+    ) -> None:
+        """A relevant passage among distracting ones and the response, or, in a part of the prompts,
+        only distracting ones and that nothing was found."""
+        data, source = self._data, self._examples.sources[example.source]
+        count = data.grounded_passages
+        if data.fewest_passages is not None:
+            count = rng.randint(min(data.fewest_passages, count), count)
+        missing = data.unanswerable > 0 and rng.random() < data.unanswerable
+        others = self._distracting(example, positives, count if missing else count - 1, rng)
+        if missing and others:
+            shown, response = others, NOTHING_FOUND
+        else:
+            shown = [positive, *others]
+        rng.shuffle(shown)
+        if source.cite and positive in shown:
+            response += f" [{shown.index(positive) + 1}]"
+        part.prompts.append(self._template.prompt(example.context, shown))
+        part.responses.append(self._template.response(response))
+
+    def _distracting(
+        self, example: Example, positives: Sequence[Passage], wanted: int, rng: random.Random
     ) -> list[Passage]:
-        """A relevant passage among distracting ones: the turn's own negatives, then random ones."""
-        wanted = self._data.grounded_passages - 1
+        """Passages that are not relevant: the turn's own negatives, then random ones."""
         passages = self._examples.passages[example.source]
         pool = self._examples.pools[example.source]
         ids = example.negatives
         candidates = [passages[id] for id in rng.sample(ids, min(wanted, len(ids)))]
         candidates += rng.sample(pool, min(wanted + len(positives), len(pool)))
         used = {passage_key(passage) for passage in positives}
-        shown = [positive]
+        found: list[Passage] = []
         for candidate in candidates:
-            if len(shown) <= wanted and passage_key(candidate) not in used:
+            if len(found) < wanted and passage_key(candidate) not in used:
                 used.add(passage_key(candidate))
-                shown.append(candidate)
-        rng.shuffle(shown)
-        return shown
+                found.append(candidate)
+        return found
 
 
 def passage_key(passage: Passage) -> int:
