@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv as UniConv
-    from uniconv.retrieval.index import Index as Index
+    from uniconv.retrieval.interface import Index as Index
     from uniconv.search import ConversationalSearch as ConversationalSearch
     from uniconv.types import Answer as Answer
     from uniconv.types import Citation as Citation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "UniConv": "uniconv.model",
-    "Index": "uniconv.retrieval.index",
+    "Index": "uniconv.retrieval.interface",
     "ConversationalSearch": "uniconv.search",
 } | dict.fromkeys(
     ("Answer", "Citation", "Conversation", "Passage", "ScoredPassage", "Turn"), "uniconv.types"

@@ -22,7 +22,8 @@ from uniconv.decoding import Decoding, Generation
 from uniconv.engine import Engine
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.filters import MetadataFilters, wanted
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.queries import fuse, history_text
 from uniconv.types import (
     NOTHING_FOUND,
@@ -45,7 +46,8 @@ class SearchSettings:
     model's ranking with BM25's for the whole conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
-    below it.
+    below it. ``filters`` leave only passages whose metadata has the value, or one of the values,
+    that they name for a field.
     """
 
     retriever: Retriever = "hybrid"
@@ -58,6 +60,7 @@ class SearchSettings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     nothing_found: str = NOTHING_FOUND
+    filters: MetadataFilters = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.retriever not in get_args(Retriever):
@@ -72,6 +75,7 @@ class SearchSettings:
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
         try:
+            wanted(self.filters)
             Decoding(**self.decoding)
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -185,10 +189,12 @@ class ConversationalSearch:
             conversation = Conversation.start(conversation)
         reading = self.model.read(conversation, cancelled)
         read = time.perf_counter()
-        dense = self.index.search(reading.embedding[None], settings.retrieve)[0]
+        dense = self._dense(reading.embedding, settings)
         passages = tuple(self._retrieve(conversation, dense, settings))
         timings = {"read": read - started, "retrieve": time.perf_counter() - read}
-        confidence = self.confidence(reading.embedding, dense[0].score) if dense else None
+        confidence = None
+        if dense:
+            confidence = self.confidence(reading.embedding, dense[0].score, settings.filters)
         found = bool(passages) and self._is_found(confidence, settings)
         cited: Sequence[Passage] = ()
         if found:
@@ -208,37 +214,41 @@ class ConversationalSearch:
         settings = settings or self.settings
         if settings.retriever == "bm25":
             return self._retrieve(conversation, [], settings)
-        embedding = self.model.read(conversation).embedding
-        dense = self.index.search(embedding[None], settings.retrieve)[0]
+        dense = self._dense(self.model.read(conversation).embedding, settings)
         return self._retrieve(conversation, dense, settings)
 
-    def confidence(self, embedding: np.ndarray, best: float) -> float:
+    def confidence(
+        self, embedding: np.ndarray, best: float, filters: MetadataFilters | None = None
+    ) -> float:
         """How far the best score stands out from what chance would give, in standard deviations.
 
         Scores of a fixed sample of passages for the same question are the measure (as in query
         performance prediction: Zhou and Croft 2007, Shtok et al. 2012), less the ``sqrt(2 ln n)``
         deviations by which the best of n normal values exceeds their mean. So the figure can be
         compared between questions and between collections of any size, unlike the scores
-        themselves. ``embedding`` is float32 [d].
+        themselves. ``embedding`` is float32 [d]; n are the passages that ``filters`` leave.
         """
         scores = self._background @ embedding
         deviations = float((best - scores.mean()) / max(float(scores.std()), 1e-6))
-        return deviations - math.sqrt(2 * math.log(len(self.index)))
+        return deviations - math.sqrt(2 * math.log(self.index.count(filters)))
 
     @cached_property
     def _background(self) -> np.ndarray:
         """A fixed sample of the index: what a question scores against passages at large."""
         return self.index.sample_vectors(1024, seed=0)
 
+    def _dense(self, embedding: np.ndarray, settings: SearchSettings) -> list[ScoredPassage]:
+        return self.index.search(embedding[None], settings.retrieve, settings.filters)[0]
+
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage], settings: SearchSettings
     ) -> list[ScoredPassage]:
-        k = settings.retrieve
+        k, filters = settings.retrieve, settings.filters
         if settings.retriever == "dense":
             return dense
         if settings.retriever == "bm25":
-            return self.index.search_text([history_text(conversation)], k)[0]
-        return fuse(self.index, [conversation], [dense], k)[0]
+            return self.index.search_text([history_text(conversation)], k, filters)[0]
+        return fuse(self.index, [conversation], [dense], k, filters)[0]
 
     def _is_found(self, confidence: float | None, settings: SearchSettings) -> bool:
         threshold = settings.threshold

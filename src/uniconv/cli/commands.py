@@ -21,7 +21,8 @@ from uniconv.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
+    from uniconv.retrieval.milvus_loading import LoadReport
     from uniconv.search import ConversationalSearch
 
 app = SubcommandApp()
@@ -35,10 +36,17 @@ def index(
 
     Args:
         sources: Folders and files (.md, .txt, .html, .pdf, .docx), and BEIR corpora (.jsonl).
-        out: The index folder. An existing one is updated: only what changed is encoded.
+        out: The index folder. An existing one is updated: only what changed is encoded. Or a
+            Milvus configuration (.yaml): what is indexed is loaded there, or without sources what
+            is in its folder (docs/milvus.md).
         model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
         exact: Search all vectors however many there are; without it, approximately above 100,000.
     """
+    from uniconv.config.milvus import is_milvus
+
+    if is_milvus(out):
+        print(_index_in_milvus(sources, out, model))
+        return
     from uniconv.model import UniConv
     from uniconv.retrieval.building import build_index
     from uniconv.retrieval.vectors import EXACT_BELOW
@@ -54,21 +62,26 @@ def search(
     model: str | None = None,
     retriever: Literal["hybrid", "dense", "bm25"] = "hybrid",
     k: int = 10,
+    filter: tuple[str, ...] = (),
 ) -> None:
     """Retrieve the passages of an index for a question.
 
     Args:
-        folder: The index folder.
+        folder: The index folder, or a Milvus configuration (.yaml).
         query: The question.
         model: Where the index's model is now, if it has moved.
         retriever: dense, bm25 or hybrid.
         k: How many passages.
+        filter: Only passages whose metadata has this, as field=value; a field that is named again
+            may have either value.
     """
     from uniconv.cli.terminal import print_passages
+    from uniconv.retrieval.filters import parse_filters
     from uniconv.search import ConversationalSearch, SearchSettings
     from uniconv.types import Conversation
 
-    settings = SearchSettings(retriever=retriever, retrieve=k, read=1)
+    filters = parse_filters(filter)
+    settings = SearchSettings(retriever=retriever, retrieve=k, read=1, filters=filters)
     searching = ConversationalSearch(*_open(folder, model), settings)
     print_passages(searching.retrieve(Conversation.start(query)))
 
@@ -78,7 +91,7 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
     """Hold a conversation with an index in the terminal.
 
     Args:
-        folder: The index folder.
+        folder: The index folder, or a Milvus configuration (.yaml).
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
@@ -98,7 +111,7 @@ def serve(
     """Serve an index over HTTP: a chat page, and OpenAI's API (docs/serving.md).
 
     Args:
-        folder: The index folder.
+        folder: The index folder, or a Milvus configuration (.yaml).
         settings: What the server allows.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
@@ -155,7 +168,7 @@ def calibrate(
     """Find the confidence below which questions are declined, and keep it with the model.
 
     Args:
-        folder: The index folder.
+        folder: The index folder, or a Milvus configuration (.yaml).
         conversations: Conversations (JSONL) whose positives are in the index.
         model: Where the index's model is now, if it has moved.
         false_declines: The share of answerable questions that may be declined.
@@ -184,7 +197,7 @@ def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> No
     """Serve an index to agents: an MCP server on standard input and output.
 
     Args:
-        folder: The index folder.
+        folder: The index folder, or a Milvus configuration (.yaml).
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
@@ -245,9 +258,19 @@ def _train(config: Path, set: tuple[str, ...], plan: bool, *, teacher: bool = Fa
         print(folder)
 
 
+def _index_in_milvus(sources: tuple[str, ...], out: Path, model: str) -> LoadReport:
+    from uniconv.retrieval.milvus_loading import index_in_milvus, load_in_milvus
+
+    if not sources:
+        return load_in_milvus(out)
+    from uniconv.model import UniConv
+
+    return index_in_milvus(sources, out, UniConv.from_pretrained(model))
+
+
 def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
     """An index and the model that made it."""
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
 
     opened = Index.open(folder)
     from uniconv.model import UniConv

@@ -135,6 +135,7 @@ def _build_converter() -> Converter:
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook_func(lambda kind: _is(kind, Literal), _literal)
     converter.register_structure_hook_func(lambda kind: kind == int | str, _place_or_name)
+    converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], _free)
     converter.register_structure_hook_factory(
         lambda kind: _is(kind, tuple),
         lambda kind: lambda value, _: _tuple(converter, value, kind),
@@ -165,6 +166,12 @@ def _place_or_name(value: Any, _: Any) -> int | str:
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ValueError(f"expected a place, counting from 0, or a name, not {value!r}")
     return value
+
+
+def _free(value: Any, _: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected settings by name, not {value!r}")
+    return {str(name): setting for name, setting in value.items()}
 
 
 def _tuple(converter: Converter, value: Any, kind: Any) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from uniconv.errors import DataError
 from uniconv.types import Passage
 
 if TYPE_CHECKING:
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,13 @@ class IndexCollection:
 
     def find(self, ids: Iterable[str]) -> dict[str, Passage]:
         """See :class:`Collection`."""
-        found = ((id, self._index.passage(id)) for id in ids)
-        return {id: passage for id, passage in found if passage is not None}
+        return self._index.find(ids)
 
     def draw(self, draws: Mapping[str, Draw], seed: int) -> dict[str, list[Passage]]:
         """See :class:`Collection`."""
         size = len(self._index)
         return {
-            name: _kept(draw, (self._index.store[row] for row in _rows(name, draw, size, seed)))
+            name: _kept(draw, self._index.passages_at(_rows(name, draw, size, seed)))
             for name, draw in draws.items()
         }
 

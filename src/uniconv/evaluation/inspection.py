@@ -109,7 +109,7 @@ def _collection(settings: InspectSettings, sources: Sources) -> Collection | Non
             index = index or own
     if index is None:
         return None
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
 
     return IndexCollection(Index.open(index))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +26,7 @@ from uniconv.types import Conversation, Passage
 if TYPE_CHECKING:
     from uniconv.engine import Engine
     from uniconv.model import UniConv
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
     from uniconv.search import AnswerStream
 
 
@@ -64,7 +63,7 @@ class Opened:
         """The index; settings without one don't get here."""
         if self._given_search is not None:
             return self._given_search.index
-        from uniconv.retrieval.index import Index
+        from uniconv.retrieval.interface import Index
 
         return Index.open(cast(Path, self._settings.index))
 
@@ -147,7 +146,7 @@ class Opened:
             about["retriever"] = {
                 "kind": own.retriever,
                 **model_identity(self.model),
-                "passages": self._index_identity,
+                "passages": self.index.identity,
             }
             if own.generator is None:
                 about["threshold"] = (
@@ -155,18 +154,10 @@ class Opened:
                 )
         elif part.passages != "none":
             corpus = self._inputs.get("corpus")
-            about["corpus"] = corpus["sha256"] if corpus else self._index_identity
+            about["corpus"] = corpus["sha256"] if corpus else self.index.identity
         if part.passages == "irrelevant":
             about["seed"] = own.seed
         return about
-
-    @cached_property
-    def _index_identity(self) -> str:
-        """A checksum of the files that the index was made of, and of how they were split."""
-        manifest = self.index.manifest
-        files = sorted(f"{file.name} {file.sha256}" for file in manifest.files.values())
-        chunks = [manifest.chunk_size, manifest.chunk_overlap, manifest.language]
-        return hashlib.sha256("\n".join([*files, str(chunks)]).encode()).hexdigest()[:16]
 
     def responder(self, part: Part, questions: Sequence[Question]) -> Respond:
         """What responds to a part's questions.

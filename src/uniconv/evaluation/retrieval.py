@@ -27,7 +27,7 @@ from uniconv.evaluation.retrievers import retrieve
 from uniconv.evaluation.summary import markdown, print_summary, summarise
 from uniconv.files import checksums, provenance, write_json
 from uniconv.retrieval.encoding import ConversationEncoder
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.types import Conversation
 
 

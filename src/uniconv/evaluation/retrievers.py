@@ -18,7 +18,7 @@ from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.encoding import ConversationEncoder
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.queries import fuse, query_text
 from uniconv.retrieval.vectors import Floats
 from uniconv.types import Conversation, ScoredPassage

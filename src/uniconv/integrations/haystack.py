@@ -12,7 +12,7 @@ from typing import Any
 from uniconv.integrations import needs, retrieve
 from uniconv.model import UniConv
 from uniconv.plain import labels
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 
 try:
@@ -55,7 +55,7 @@ class UniConvRetriever:
         """The component as plain values, for a saved pipeline."""
         saved = default_to_dict(
             self,
-            index=str(self.search.index.folder),
+            index=str(self.search.index.path),
             model=self.search.model.name,
             settings=asdict(self.search.settings),
             top_k=self.top_k,

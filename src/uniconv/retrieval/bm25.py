@@ -7,11 +7,16 @@ from pathlib import Path
 
 import bm25s
 import numpy as np
-from bm25s.tokenization import Tokenized
+from bm25s.tokenization import Tokenized, Tokenizer
 
 from uniconv.errors import ConfigError
 from uniconv.retrieval.vectors import Floats, Rows
 from uniconv.types import Passage
+
+
+def stop_words(language: str | None) -> list[str]:
+    """The words of a language that don't count."""
+    return sorted(Tokenizer(stopwords=language).stopwords)
 
 
 def check_language(language: str | None) -> None:
@@ -38,15 +43,22 @@ class BM25:
     def __len__(self) -> int:
         return int(self._index.scores["num_docs"])
 
-    def search(self, texts: Sequence[str], k: int) -> list[tuple[Floats, Rows]]:
+    def search(
+        self, texts: Sequence[str], k: int, among: Rows | None = None
+    ) -> list[tuple[Floats, Rows]]:
         """Scores and rows of at most ``k`` passages for each text, best first.
 
-        Passages that share no word with the text are never among them.
+        Passages that share no word with the text are never among them, nor others than those of
+        the rows ``among``, where they are given.
         """
         if not texts:
             return []
+        weights = None
+        if among is not None:
+            weights = np.zeros(len(self), np.float32)
+            weights[among] = 1
         rows, scores = self._index.retrieve(
-            self._words(texts), k=min(k, len(self)), show_progress=False
+            self._words(texts), k=min(k, len(self)), show_progress=False, weight_mask=weights
         )
         return [
             (score[score > 0], row[score > 0].astype(np.int64))

@@ -19,7 +19,8 @@ from uniconv.retrieval.bm25 import check_language
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import SourceFile, find_files
 from uniconv.retrieval.encoding import SHARD_ROWS, Encoder, Shards
-from uniconv.retrieval.index import Index, ModelRecord
+from uniconv.retrieval.index import FolderIndex, index_folder
+from uniconv.retrieval.interface import ModelRecord
 from uniconv.retrieval.making import (
     BuildReport,
     finish_index,
@@ -61,10 +62,10 @@ def build_index(
     chunking = chunking or Chunking()
     check_language(language)
     files = find_files(sources)
-    folder = Path(out)
+    folder = index_folder(out)
     started = time.monotonic()
     with only_writer(folder) as version, show_progress(quiet) as progress:
-        old = Index.open(folder) if version else None
+        old = FolderIndex.open(folder) if version else None
         remove_versions(folder, keep=version)
         record = ModelRecord.of(model)
         settings = (record, chunking.size, chunking.overlap, language)
@@ -98,7 +99,7 @@ def update_index(
     folder = Path(folder)
     started = time.monotonic()
     with only_writer(folder), show_progress(quiet) as progress:
-        old = Index.open(folder)
+        old = FolderIndex.open(folder)
         old.check_model(model)
         remove_versions(folder, keep=old.version)
         gone = {*remove, *(file.name for file in add)}

@@ -17,7 +17,7 @@ from uniconv.errors import UniConvError
 from uniconv.files import atomic_folder
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.encoding import Encoder
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.index import FolderIndex
 from uniconv.retrieval.queries import fuse, query_text
 from uniconv.retrieval.store import PassageStore
 from uniconv.retrieval.vectors import Floats
@@ -119,7 +119,7 @@ class ByModel(Candidates):
     relevance.
     """
 
-    def __init__(self, index: Index, model: ConversationEncoder, *, hybrid: bool) -> None:
+    def __init__(self, index: FolderIndex, model: ConversationEncoder, *, hybrid: bool) -> None:
         index.check_model(model)
         about = {"name": index.model_name, "fingerprint": model.fingerprint}
         super().__init__(index.store, model=about)
@@ -182,7 +182,7 @@ def open_candidates(config: MiningConfig, work: Path) -> Candidates:
         DataError: a line of the corpus or of the run is malformed.
         DuplicateIdError: two passages of the corpus have the same id.
     """
-    index = None if config.index is None else Index.open(config.index)
+    index = None if config.index is None else FolderIndex.open(config.index)
     folder = work / "corpus"
     store = _corpus(config, folder) if index is None else index.store
     if config.run is not None:

@@ -13,23 +13,28 @@ A version never changes. ``build_index`` (building.py) makes a new one beside it
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from uniconv.config.milvus import is_milvus
 from uniconv.errors import IndexFolderError
 from uniconv.retrieval.bm25 import BM25
-from uniconv.retrieval.encoding import Encoder
+from uniconv.retrieval.filters import MetadataFilters, Wanted, matches, wanted
+from uniconv.retrieval.interface import Index, ModelRecord
 from uniconv.retrieval.store import PassageStore
 from uniconv.retrieval.vectors import (
     VECTOR_FILE,
     ExactIndex,
     Floats,
     Rows,
+    block_search,
     open_vector_index,
 )
 from uniconv.types import Passage, ScoredPassage
@@ -39,6 +44,8 @@ POINTER = "index.json"
 VERSIONS = "versions"
 MANIFEST = "manifest.json"
 BM25_FOLDER = "bm25"
+_FILTERS = 8
+"""Filters whose rows are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +60,6 @@ class FileRecord:
     start: int
     count: int
     problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """The model that made the vectors."""
-
-    name: str
-    fingerprint: str
-    dimension: int
-
-    @classmethod
-    def of(cls, model: Encoder) -> ModelRecord:
-        """The record of a model."""
-        return cls(model.name, model.fingerprint, model.dimension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +89,16 @@ class Manifest:
         return cls(**{**value, "model": ModelRecord(**value["model"]), "files": files})
 
 
-class Index:
-    """One version of an index, opened for reading; it may be searched from several threads."""
+class FolderIndex(Index):
+    """One version of an index folder, opened for reading."""
 
     def __init__(self, folder: Path, version: str) -> None:
         """See ``open``."""
         here = folder / VERSIONS / version
-        self.folder = folder
+        self.path = self.folder = folder
         self.version = version
         self.manifest = Manifest.from_json(json.loads((here / MANIFEST).read_bytes()))
+        self.model = self.manifest.model
         self.store = PassageStore(here)
         self.vectors: Floats = np.load(here / VECTOR_FILE, mmap_mode="r")
         self._dense = open_vector_index(here)
@@ -112,15 +106,16 @@ class Index:
         sizes = {len(self.store), len(self.vectors), len(self._dense), len(self.bm25)}
         if len(sizes) > 1:
             raise ValueError(f"its parts hold different numbers of passages: {sorted(sizes)}")
+        self._matching = lru_cache(maxsize=_FILTERS)(self._match)
 
     @classmethod
-    def open(cls, folder: Path | str) -> Index:
+    def open(cls, path: Path | str) -> FolderIndex:
         """Opens the current version of an index folder.
 
         Raises:
             IndexFolderError: there is no index, it is damaged, or its format is not known.
         """
-        folder = Path(folder)
+        folder = index_folder(path)
         while True:
             version = current_version(folder)
             try:
@@ -137,66 +132,55 @@ class Index:
         return len(self.store)
 
     @property
-    def model_name(self) -> str:
-        """Where the model that made the index was loaded from."""
-        return self.manifest.model.name
-
-    @property
-    def dimension(self) -> int:
-        """The length of the vectors."""
-        return self.manifest.model.dimension
-
-    @property
-    def exact(self) -> bool:
+    def exact(self) -> bool:  # type: ignore[override]
         """Whether every vector is compared with a query."""
         return isinstance(self._dense, ExactIndex)
 
-    def check_model(self, model: Encoder) -> None:
-        """Raises an IndexFolderError unless this very model made the index's vectors."""
-        if model.fingerprint != self.manifest.model.fingerprint:
-            raise IndexFolderError(
-                f"{self.folder}: the index was made by another model ('{self.model_name}', not "
-                f"'{model.name}' as it is now); load that model, or make the index again with "
-                "this one"
-            )
+    @cached_property
+    def identity(self) -> str:  # type: ignore[override]
+        """A checksum of the files that it was made of, and of how they were split."""
+        manifest = self.manifest
+        files = sorted(f"{file.name} {file.sha256}" for file in manifest.files.values())
+        chunks = [manifest.chunk_size, manifest.chunk_overlap, manifest.language]
+        return hashlib.sha256("\n".join([*files, str(chunks)]).encode()).hexdigest()[:16]
 
-    def passage(self, id: str) -> Passage | None:
-        """A passage by its id, or None."""
-        row = self.store.row(id)
-        return None if row is None else self.store[row]
+    def count(self, filters: MetadataFilters | None = None) -> int:
+        asked = wanted(filters)
+        return len(self._matching(asked)) if asked else len(self)
 
-    def search(self, embeddings: Floats, k: int) -> list[list[ScoredPassage]]:
-        """The ``k`` nearest passages of each embedding (float32 [n, d]), best first.
+    def find(self, ids: Iterable[str]) -> dict[str, Passage]:
+        rows = ((id, self.store.row(id)) for id in ids)
+        return {id: self.store[row] for id, row in rows if row is not None}
 
-        Scores are inner products, so cosines for L2-normalised embeddings.
+    def passages_at(self, rows: Sequence[int]) -> list[Passage]:
+        return [self.store[row] for row in rows]
 
-        Raises:
-            ValueError: the embeddings are not of shape [n, d], or k is below 1.
-        """
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.dimension:
-            raise ValueError(
-                f"embeddings of shape {embeddings.shape}; expected [n, {self.dimension}]"
-            )
-        _check_k(k)
-        if not len(embeddings):
-            return []
-        found = self._dense.search(np.asarray(embeddings, np.float32), k)
-        return self._scored(zip(*found, strict=True))
+    def vectors_at(self, rows: Sequence[int]) -> Floats:
+        return np.asarray(self.vectors[np.asarray(rows, np.int64)])
 
-    def search_text(self, texts: Sequence[str], k: int) -> list[list[ScoredPassage]]:
-        """BM25's best ``k`` passages of each text; fewer where fewer share a word with it."""
-        _check_k(k)
-        return self._scored(self.bm25.search(texts, k))
+    def _search(
+        self, embeddings: Floats, k: int, filters: MetadataFilters
+    ) -> list[list[ScoredPassage]]:
+        """Filtered vectors are compared one and all, whatever the number of passages."""
+        asked = wanted(filters)
+        if not asked:
+            return self._scored(zip(*self._dense.search(embeddings, k), strict=True))
+        matching = self._matching(asked)
+        if not len(matching):
+            return [[] for _ in embeddings]
+        scores, places = block_search(embeddings, _Chosen(self.vectors, matching), k)
+        return self._scored(zip(scores, matching[places], strict=True))
 
-    def sample_vectors(self, count: int, *, seed: int) -> Floats:
-        """At most ``count`` of the passages' vectors drawn without repetition, float32 [m, d]."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:count]
-        return np.asarray(self.vectors[np.sort(rows)])
+    def _search_text(
+        self, texts: Sequence[str], k: int, filters: MetadataFilters
+    ) -> list[list[ScoredPassage]]:
+        asked = wanted(filters)
+        among = self._matching(asked) if asked else None
+        return self._scored(self.bm25.search(texts, k, among))
 
-    def sample_passages(self, count: int, *, seed: int) -> list[Passage]:
-        """At most ``count`` of the passages, drawn without repetition."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:count]
-        return [self.store[int(row)] for row in rows]
+    def _match(self, asked: Wanted) -> Rows:
+        """The rows that filters leave; reads all metadata, so what was asked last is kept."""
+        return self.store.matching(lambda metadata: matches(metadata, asked))
 
     def _scored(self, rankings: Iterable[tuple[Floats, Rows]]) -> list[list[ScoredPassage]]:
         """Scores and rows as passages; what several queries found is read once."""
@@ -209,6 +193,34 @@ class Index:
             pairs = zip(scores.tolist(), rows.tolist(), strict=True)
             scored.append([ScoredPassage(passages[row], score) for score, row in pairs if row >= 0])
         return scored
+
+
+class _Chosen:
+    """Some rows of a matrix, asked for block by block."""
+
+    def __init__(self, vectors: Floats, rows: Rows) -> None:
+        self._vectors = vectors
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, places: slice) -> Floats:
+        return np.asarray(self._vectors[self._rows[places]])
+
+
+def index_folder(path: Path | str) -> Path:
+    """``path`` as an index folder.
+
+    Raises:
+        IndexFolderError: it is a Milvus configuration.
+    """
+    if is_milvus(path):
+        raise IndexFolderError(
+            f"{path}: this needs an index folder, not a collection in Milvus; give the folder that "
+            "the collection was loaded from"
+        )
+    return Path(path)
 
 
 def current_version(folder: Path) -> str:
@@ -234,8 +246,3 @@ def current_version(folder: Path) -> str:
             "update uniconv or make the index again"
         )
     return str(version)
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"k must be 1 or more, not {k}")

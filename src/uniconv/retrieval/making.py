@@ -17,7 +17,8 @@ from uniconv.errors import IndexFolderError, UniConvError
 from uniconv.files import atomic, provenance, write_json
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.encoding import Shards
-from uniconv.retrieval.index import BM25_FOLDER, MANIFEST, FileRecord, Index, Manifest, ModelRecord
+from uniconv.retrieval.index import BM25_FOLDER, MANIFEST, FileRecord, FolderIndex, Manifest
+from uniconv.retrieval.interface import ModelRecord
 from uniconv.retrieval.planning import Work, begin_store, write_plan
 from uniconv.retrieval.publishing import publish
 from uniconv.retrieval.reading import FileReader, file_of
@@ -56,7 +57,7 @@ class BuildReport:
         return "\n".join(lines)
 
 
-def is_settled(old: Index | None, settings: Settings, reader: FileReader) -> bool:
+def is_settled(old: FolderIndex | None, settings: Settings, reader: FileReader) -> bool:
     """Whether an index already is what is asked for."""
     return old is not None and old.manifest.settings == settings and not reader.has_changes
 
@@ -65,7 +66,7 @@ def plan_index(
     folder: Path,
     reader: FileReader,
     settings: Settings,
-    old: Index | None,
+    old: FolderIndex | None,
     progress: Progress,
     *,
     rows_per_shard: int,
@@ -114,7 +115,7 @@ def finish_index(
     work: Work,
     shards: Shards,
     model: ModelRecord,
-    old: Index | None,
+    old: FolderIndex | None,
     progress: Progress,
     *,
     exact_below: int,
@@ -140,7 +141,7 @@ def finish_index(
     return report(old.manifest if old else None, manifest, work.plan.new, started)
 
 
-def _same_model(old: Index, model: ModelRecord) -> bool:
+def _same_model(old: FolderIndex, model: ModelRecord) -> bool:
     return old.manifest.model.fingerprint == model.fingerprint
 
 

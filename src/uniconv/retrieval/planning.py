@@ -36,7 +36,8 @@ from uniconv.retrieval.encoding import (
     made_from,
     shards_of,
 )
-from uniconv.retrieval.index import Manifest, ModelRecord
+from uniconv.retrieval.index import Manifest
+from uniconv.retrieval.interface import ModelRecord
 from uniconv.retrieval.reading import FileReader
 from uniconv.retrieval.store import Digests, PassageStore
 from uniconv.retrieval.vectors import Floats, Rows

@@ -11,7 +11,8 @@ from uniconv.retrieval.fusion import reciprocal_rank_fusion
 from uniconv.types import Conversation, ScoredPassage
 
 if TYPE_CHECKING:
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.filters import MetadataFilters
+    from uniconv.retrieval.interface import Index
 
 
 def history_text(conversation: Conversation) -> str:
@@ -46,13 +47,16 @@ def fuse(
     conversations: Sequence[Conversation],
     dense: Sequence[Sequence[ScoredPassage]],
     k: int,
+    filters: MetadataFilters | None = None,
 ) -> list[list[ScoredPassage]]:
     """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question."""
     histories = [history_text(conversation) for conversation in conversations]
     questions = [conversation.turns[-1].query for conversation in conversations]
-    by_history = index.search_text(histories, k)
+    by_history = index.search_text(histories, k, filters)
     follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
-    by_question = index.search_text(questions, k) if follow_ups else by_history
+    by_question = by_history
+    if follow_ups:
+        by_question = index.search_text(questions, k, filters)
     rows = zip(dense, by_history, by_question, conversations, strict=True)
     return [
         # A first question is its whole history: it has one voice, not two.

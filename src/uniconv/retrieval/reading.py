@@ -10,7 +10,7 @@ from uniconv.files import sha256
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import SourceFile, read_passages
 from uniconv.retrieval.formats import DocumentError
-from uniconv.retrieval.index import FileRecord, Index
+from uniconv.retrieval.index import FileRecord, FolderIndex
 from uniconv.types import Passage
 
 
@@ -25,7 +25,7 @@ class FileReader:
         self,
         files: Sequence[SourceFile],
         chunking: Chunking,
-        old: Index | None,
+        old: FolderIndex | None,
         kept: Sequence[str] = (),
     ) -> None:
         known = old.manifest.files if old else {}
@@ -87,7 +87,7 @@ class FileReader:
             return old.store.rows(record.start, record.start + record.count)
         return read_passages(file, self._chunking)
 
-    def _same_chunking(self, old: Index) -> bool:
+    def _same_chunking(self, old: FolderIndex) -> bool:
         then = Chunking(old.manifest.chunk_size, old.manifest.chunk_overlap)
         return then == self._chunking
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -102,13 +102,23 @@ class PassageStore(Sequence[Passage]):
     def row(self, id: str) -> int | None:
         """The row of a passage, or None where no passage has this id."""
         hashes, rows = self._ids
-        first = int(np.searchsorted(hashes, _id_hash(id)))
+        first = int(np.searchsorted(hashes, id_hash(id)))
         for place in range(first, len(self)):
-            if hashes[place] != _id_hash(id):
+            if hashes[place] != id_hash(id):
                 break
             if self._id(int(rows[place])) == id:
                 return int(rows[place])
         return None
+
+    def matching(self, wanted: Callable[[Mapping[str, str]], bool]) -> Rows:
+        """The rows of the passages whose metadata is wanted, ascending; reads all metadata."""
+        found = [np.empty(0, np.bool_)]
+        for batch in self._batches:
+            column = batch.column("metadata").dictionary_encode()
+            texts = column.dictionary.to_pylist()
+            kept = np.array([wanted(json.loads(text)) for text in texts], np.bool_)
+            found.append(kept[column.indices.to_numpy()])
+        return np.flatnonzero(np.concatenate(found))
 
     def digests(self) -> Digests:
         """The digest of every passage, V16 [n], in memory."""
@@ -145,7 +155,7 @@ class PassageStore(Sequence[Passage]):
         ):
             stream = iter(passages)
             while block := list(islice(stream, BATCH_ROWS)):
-                hashes.extend(_id_hash(passage.id) for passage in block)
+                hashes.extend(id_hash(passage.id) for passage in block)
                 writer.write_batch(_batch(block))
         values = np.frombuffer(hashes, np.int64)
         order = np.argsort(values, kind="stable")
@@ -177,7 +187,8 @@ class _Selection(Sequence[Passage]):
         return self._store[int(self._rows[place])]
 
 
-def _id_hash(id: str) -> int:
+def id_hash(id: str) -> int:
+    """64 bits that ids are looked up by; two ids may share them."""
     value = hashlib.blake2b(id.encode(), digest_size=8).digest()
     return int.from_bytes(value, "little", signed=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, UploadFile
 
 from uniconv.errors import IndexFolderError
+from uniconv.retrieval.index import FolderIndex
 from uniconv.retrieval.making import BuildReport
 from uniconv.serving.errors import ApiError
 from uniconv.serving.service import Service, service_of
@@ -75,5 +76,6 @@ def _enabled(request: Request) -> Service:
 
 def _documents(service: Service) -> dict[str, int]:
     """Passages by the name of their document."""
-    records = service.search.index.manifest.files.values()
+    index = cast(FolderIndex, service.search.index)  # the service refuses others at its start
+    records = index.manifest.files.values()
     return {record.name: record.count for record in records}

@@ -36,6 +36,8 @@ def _as_list(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_whole)]
 Count = Annotated[int, Field(ge=1)]
+Filters = Annotated[dict[Text, Text | list[Text]], Field(max_length=16)]
+"""Fields of passages' metadata, and the value or the values that they may have."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -79,6 +81,7 @@ class Extension(BaseModel):
     retrieve: Count | None = None
     read: Count | None = None
     threshold: Finite | None = None
+    filters: Filters | None = None
 
 
 class ChatRequest(BaseModel):
@@ -123,6 +126,7 @@ class ChatRequest(BaseModel):
         changes = {
             "read": extension.read,
             "threshold": extension.threshold,
+            "filters": extension.filters,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "seed": self.seed,
@@ -148,6 +152,7 @@ class SearchRequest(BaseModel):
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     k: Count | None = None
     retriever: Retriever | None = None
+    filters: Filters | None = None
 
     def conversation_messages(self) -> list[Message]:
         """What to search for, as messages.
@@ -163,7 +168,8 @@ class SearchRequest(BaseModel):
 
     def settings(self, default: SearchSettings, limits: ServerSettings) -> SearchSettings:
         """The search's settings for this request."""
-        return _retrieving(default, limits, self.k, self.retriever, "k")
+        settings = _retrieving(default, limits, self.k, self.retriever, "k")
+        return settings if self.filters is None else replace(settings, filters=self.filters)
 
 
 class EmbeddingsRequest(BaseModel):

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from uniconv.engine import Engine
 from uniconv.model import UniConv
+from uniconv.retrieval.index import index_folder
 from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.answering import Answering, Happening
@@ -25,9 +26,15 @@ from uniconv.types import Answer, Conversation
 
 
 class Service:
-    """One index and one model at work. ``search`` is replaced when the index changes."""
+    """One index and one model at work. ``search`` is replaced when the index changes.
+
+    Raises:
+        IndexFolderError: documents may be changed, and the index is not a folder.
+    """
 
     def __init__(self, search: ConversationalSearch, settings: ServerSettings) -> None:
+        if settings.documents:
+            index_folder(search.index.path)
         self.search = search
         # An engine takes requests of many threads at once; a model by itself needs a lock.
         if isinstance(search.model, UniConv) and not isinstance(search.model, SharedUniConv):

@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile
 from uniconv.files import atomic
 from uniconv.retrieval.building import update_index
 from uniconv.retrieval.documents import READERS, SourceFile
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.index import FolderIndex
 from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch
 from uniconv.serving.errors import ApiError
@@ -71,21 +71,21 @@ def update(
     Raises:
         UniConvError: nothing was changed, and why.
     """
-    out = search.index.folder
-    before = _kept(Index.open(out))
+    out = search.index.path
+    before = _kept(FolderIndex.open(out))
     folder = out / FOLDER
     added = [upload.keep(folder) for upload in add]
     try:
         report = update_index(out, search.model, add=added, remove=remove)
     finally:
-        index = Index.open(out)
+        index = FolderIndex.open(out)
         ours = before | {file.path.parent.name for file in added}
         for name in ours - _kept(index):
             shutil.rmtree(folder / name, ignore_errors=True)
     return ConversationalSearch(search.model, index, search.settings), report
 
 
-def _kept(index: Index) -> set[str]:
+def _kept(index: FolderIndex) -> set[str]:
     """The checksums of uploads that an index holds; by their folder, as the index may move."""
     paths = [Path(path) for path in index.manifest.files]
     return {path.parent.name for path in paths if path.parent.parent.name == FOLDER}

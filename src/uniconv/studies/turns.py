@@ -22,7 +22,7 @@ import torch
 from uniconv.data.conversations import read_conversations
 from uniconv.files import write_json
 from uniconv.model import UniConv
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.types import Conversation
 
 
