@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from documentation import standard_library
-from text import clean, content_words, overlap, read_lines, sentences
+from text import STOP_WORDS, clean, content_words, overlap, read_lines, sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +247,10 @@ def docstrings(library: Path | None = None) -> Iterator[Example]:
 def _questions(full: str, name: str, first: str) -> list[str]:
     verb = first.rstrip(".").strip()
     do = verb[:1].lower() + verb[1:]
-    if not verb.split() or not verb.split()[0].isalpha():
+    begin = verb.split()[0].lower() if verb.split() else ""
+    if not begin.isalpha():
         return [f"What does {full} do?"]
-    return [f"What does {full} do?", f"What is {name} for?", f"How do I {do}?"]
+    asked = [f"What does {full} do?", f"What is {name} for?"]
+    if not begin.endswith("s") and begin not in STOP_WORDS:  # an imperative, most likely
+        asked.append(f"How do I {do}?")
+    return asked

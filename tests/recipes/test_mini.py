@@ -14,7 +14,7 @@ from architecture import config
 from batches import Batches
 from documentation import free, package, standard_library
 from initialise import RESERVED, SCALE, initial
-from joint_data import conversation, window
+from joint_data import window
 from mini_data import paragraph
 from network import (
     Learner,
@@ -472,8 +472,3 @@ def test_docstrings_become_questions(tmp_path: Path) -> None:
         "How do I paint a wall with white colour?",
     ]
     assert found[0].text.startswith("paint(wall, colour='white'): Paint a wall")
-
-
-def test_a_conversation_needs_questions_and_responses_in_turn() -> None:
-    made = conversation(["a?", "b", "c?"])
-    assert [(turn.query, turn.response) for turn in made.turns] == [("a?", "b"), ("c?", None)]
