@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from uniconv.retrieval.sharing import encode_share, prepare_index
 from uniconv.types import Passage
 
 DIMENSION = 16
@@ -44,6 +47,22 @@ def passages(count: int, prefix: str = "p") -> list[Passage]:
         Passage(f"{prefix}{n}", f"Text number {n} of {prefix}.", f"Title {n % 7}", {"n": str(n)})
         for n in range(count)
     ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that an index holds but when and by what it was made, by the names of its files."""
+    (version,) = (folder / "versions").iterdir()
+    return {
+        path.relative_to(version).as_posix(): path.read_bytes()
+        for path in version.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def prepare_and_share(corpus: Path, out: Path) -> None:
+    """A process that prepares an index, if it is the first, and makes all shards of it."""
+    prepare_index([corpus], out, FakeEncoder(), rows_per_shard=4, replace=False, quiet=True)
+    encode_share(out, FakeEncoder(), 0, 1, quiet=True)
 
 
 def write_pdf(path: Path, pages: Sequence[str], title: str = "") -> None:
@@ -113,3 +132,17 @@ def write_docx(path: Path, blocks: Sequence[tuple[str, str]]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{content}')
+
+
+@dataclass
+class DyingEncoder(FakeEncoder):
+    """Its process is killed in the middle of a shard, as often as there are files in ``lives``."""
+
+    lives: Path = Path()
+    after: int = 2
+
+    def encode_passages(self, passages: Sequence[Passage]) -> np.ndarray:
+        if len(self.calls) == self.after and (left := sorted(self.lives.iterdir())):
+            left[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode_passages(passages)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tyro.extras import SubcommandApp
 
 from uniconv.cli.data_commands import data
 from uniconv.cli.evaluate_commands import evaluate
+from uniconv.cli.index_command import index
 from uniconv.cli.study_commands import study
 from uniconv.config import MiningConfig
 from uniconv.errors import UniConvError
@@ -22,37 +22,10 @@ from uniconv.serving.settings import ServerSettings
 if TYPE_CHECKING:
     from uniconv.model import UniConv
     from uniconv.retrieval.interface import Index
-    from uniconv.retrieval.milvus_loading import LoadReport
     from uniconv.search import ConversationalSearch
 
 app = SubcommandApp()
-
-
-@app.command
-def index(
-    sources: Positional[tuple[str, ...]], out: Path, model: str = "embedded", exact: bool = False
-) -> None:
-    """Make or update an index of documents and corpora.
-
-    Args:
-        sources: Folders and files (.md, .txt, .html, .pdf, .docx), and BEIR corpora (.jsonl).
-        out: The index folder. An existing one is updated: only what changed is encoded. Or a
-            Milvus configuration (.yaml): what is indexed is loaded there, or without sources what
-            is in its folder (docs/milvus.md).
-        model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
-        exact: Search all vectors however many there are; without it, approximately above 100,000.
-    """
-    from uniconv.config.milvus import is_milvus
-
-    if is_milvus(out):
-        print(_index_in_milvus(sources, out, model))
-        return
-    from uniconv.model import UniConv
-    from uniconv.retrieval.building import build_index
-    from uniconv.retrieval.vectors import EXACT_BELOW
-
-    loaded = UniConv.from_pretrained(model)
-    print(build_index(sources, out, loaded, exact_below=sys.maxsize if exact else EXACT_BELOW))
+app.command(index)
 
 
 @app.command
@@ -256,16 +229,6 @@ def _train(config: Path, set: tuple[str, ...], plan: bool, *, teacher: bool = Fa
     folder = train(settings)
     if os.environ.get("RANK", "0") == "0":
         print(folder)
-
-
-def _index_in_milvus(sources: tuple[str, ...], out: Path, model: str) -> LoadReport:
-    from uniconv.retrieval.milvus_loading import index_in_milvus, load_in_milvus
-
-    if not sources:
-        return load_in_milvus(out)
-    from uniconv.model import UniConv
-
-    return index_in_milvus(sources, out, UniConv.from_pretrained(model))
 
 
 def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:

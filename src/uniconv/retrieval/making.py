@@ -90,7 +90,7 @@ def plan_index(
             return work.share() if shared else work
         if work.plan.shared and not shared:
             raise IndexFolderError(
-                f"{folder}: several processes are making an index here, of {difference}; merge "
+                f"{folder}: several processes are making an index with {difference} here; merge "
                 "it first, or begin anew with --prepare"
             )
     staging = begin_store(folder)

@@ -66,6 +66,10 @@ class Plan:
     old: str | None
     shared: bool
 
+    def __str__(self) -> str:
+        shards = -(-self.new // self.rows_per_shard)
+        return f"{self.passages} passages, {self.new} of them to be encoded in {shards} shards"
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Plan:
         """Raises KeyError or TypeError where the values don't fit."""
