@@ -56,7 +56,7 @@ class ConversationalModel(ABC):
         """Embeddings of sequences that end with the marker, float32 [n, d], in the order given."""
 
     @abstractmethod
-    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
+    def read_tokens(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         """Reads a conversation's tokens and the marker."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class ConversationalModel(ABC):
             EngineBusy: too many requests wait for an engine.
             ValueError: the conversation's last question is already answered.
         """
-        return self._read(self.open_question(conversation), cancelled)
+        return self.read_tokens(self.open_question(conversation), cancelled)
 
     def open_question(self, conversation: Conversation) -> list[int]:
         """The tokens of ``C_n``.

@@ -89,12 +89,21 @@ class TextStream:
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]
         self.tokens: list[int] = []
+        self._given = ""
         self._shown = 0
         self.ended = False
 
     def push(self, token: int) -> str:
         """The text that ``token`` settles, possibly none. ``ended`` tells of a stop string."""
         self.tokens.append(token)
+        return self._settled()
+
+    def push_text(self, text: str) -> str:
+        """The same for text whose tokens are not known."""
+        self._given += text
+        return self._settled()
+
+    def _settled(self) -> str:
         text = self._text()
         for stop in self._stop:
             end = text.find(stop)
@@ -109,7 +118,7 @@ class TextStream:
         return "" if self.ended else self._advance(self._text())
 
     def _text(self) -> str:
-        return str(self._tokenizer.decode(self.tokens, skip_special_tokens=True))
+        return self._given + str(self._tokenizer.decode(self.tokens, skip_special_tokens=True))
 
     def _undecided(self, text: str) -> int:
         """How many characters at the end of ``text`` may still change or begin a stop string."""
@@ -126,17 +135,27 @@ class TextStream:
         return new
 
 
+@dataclass(slots=True)
+class Told:
+    """Tokens as a server counted them; None where it didn't."""
+
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
 class Writer:
     """Makes a response of tokens as they come, and knows when it ends, and why.
 
-    ``finish_reason`` is None until it ends; ``tokens`` are those of the response so far.
+    ``finish_reason`` is None until it ends; ``tokens`` are those of the response so far. ``told``
+    is what another server counted, where one writes: see :class:`Told`.
     """
 
     def __init__(self, tokenizer: Any, ends: frozenset[int], decoding: Decoding) -> None:
         self._stream = TextStream(tokenizer, decoding.stop)
-        self._ends = ends
-        self._decoding = decoding
+        self.ends = ends
+        self.decoding = decoding
         self.finish_reason: FinishReason | None = None
+        self.told = Told()
         if decoding.max_new_tokens < 1:
             self.finish_reason = "length"
 
@@ -146,19 +165,31 @@ class Writer:
 
     @property
     def max_new_tokens(self) -> int:
-        return self._decoding.max_new_tokens
+        return self.decoding.max_new_tokens
 
     def push(self, token: int) -> str:
         """The text that ``token`` settles, possibly none."""
-        if token in self._ends:
+        if token in self.ends:
             self.finish_reason = "stop"
             return self._stream.rest()
         piece = self._stream.push(token)
-        if self._stream.ended or (self._decoding.stop_loops and is_loop(self.tokens)):
+        if self._stream.ended or (self.decoding.stop_loops and is_loop(self.tokens)):
             self.finish_reason = "stop"
-        elif len(self.tokens) >= self._decoding.max_new_tokens:
+        elif len(self.tokens) >= self.decoding.max_new_tokens:
             self.finish_reason = "length"
         return piece + self._stream.rest() if self.finish_reason else piece
+
+    def push_text(self, text: str) -> str:
+        """The same for text whose tokens are not known: loops and lengths can't be seen in it."""
+        piece = self._stream.push_text(text)
+        if self._stream.ended:
+            self.finish_reason = "stop"
+        return piece
+
+    def end(self, reason: FinishReason) -> str:
+        """Ends the response from outside; gives what was held back of its text."""
+        self.finish_reason = reason
+        return self._stream.rest()
 
 
 class Generation(Iterator[str]):
@@ -190,7 +221,14 @@ class Generation(Iterator[str]):
     @property
     def completion_tokens(self) -> int:
         """How many tokens were written so far."""
-        return len(self._writer.tokens) if self._writer else 0
+        if self._writer is None:
+            return 0
+        return len(self._writer.tokens) or self._writer.told.completion_tokens or 0
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """How many of the prompt's tokens another server knew; None where none told."""
+        return self._writer.told.cached_tokens if self._writer else None
 
     @property
     def finish_reason(self) -> FinishReason:

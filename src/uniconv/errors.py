@@ -36,6 +36,32 @@ class MessagesError(UniConvError):
     """Chat messages that are no conversation with an open question."""
 
 
+class RemoteError(UniConvError):
+    """Another server refuses, fails, or can't be reached.
+
+    ``where`` and ``problem`` hold nothing of what was sent; ``said`` are the server's own words.
+    ``status`` is HTTP's, None where there was none. ``may_pass`` tells that another try, later, may
+    succeed; ``lost`` that a connection ended in the middle of an answer.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        problem: str,
+        said: str = "",
+        *,
+        status: int | None = None,
+        may_pass: bool = False,
+        lost: bool = False,
+    ) -> None:
+        self.where = where
+        self.problem = problem
+        self.status = status
+        self.may_pass = may_pass or lost
+        self.lost = lost
+        super().__init__(f"{where}: {problem}{f': {said}' if said else ''}")
+
+
 class DataError(UniConvError):
     """A line of an input file is malformed.
 

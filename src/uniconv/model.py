@@ -249,7 +249,7 @@ class UniConv(ConversationalModel):
     # Reading once, and answering
 
     @torch.inference_mode()
-    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
+    def read_tokens(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         del cancelled
         ids = torch.tensor([[*tokens, self.template.marker]], device=self.device)
         cache = DynamicCache(config=self.lm.config.get_text_config())
@@ -265,7 +265,7 @@ class UniConv(ConversationalModel):
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
     ) -> Iterator[str]:
-        read = self._read(reading.tokens) if reading.cache is None else reading
+        read = self.read_tokens(reading.tokens) if reading.cache is None else reading
         cache: Any = read.cache
         pending, added = suffix, 0
         if not pending:  # a format without an assistant header: the last token predicts the answer

@@ -22,6 +22,7 @@ from uniconv.decoding import Decoding, Generation
 from uniconv.engine import Engine
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
+from uniconv.remote.model import RemoteModel
 from uniconv.retrieval.filters import MetadataFilters, wanted
 from uniconv.retrieval.interface import Index
 from uniconv.retrieval.queries import fuse, history_text
@@ -126,6 +127,7 @@ class AnswerStream:
                 pass
         text = "".join(self._text).strip()
         cited = marked_numbers(text)
+        cached = self._generation.cached_tokens
         return Answer(
             text=text,
             citations=tuple(Citation(number, self.read[number - 1]) for number in cited),
@@ -134,7 +136,7 @@ class AnswerStream:
             timings=dict(self._timings),
             usage=Usage(
                 self._generation.prompt_tokens,
-                self.cached_tokens,
+                self.cached_tokens if cached is None else cached,
                 self._generation.completion_tokens,
             ),
             finish_reason=self._generation.finish_reason,
@@ -154,14 +156,18 @@ class ConversationalSearch:
     """Answers the open question of a conversation from an index, with one model.
 
     With an :class:`uniconv.engine.Engine` in the model's place, several threads can ask at once,
-    and what was read of a conversation serves its next turn.
+    and what was read of a conversation serves its next turn. So it is with a
+    :class:`uniconv.remote.model.RemoteModel`, of which other servers run the LM.
 
     Raises:
         IndexFolderError: the index was made by another model.
     """
 
     def __init__(
-        self, model: UniConv | Engine, index: Index, settings: SearchSettings | None = None
+        self,
+        model: UniConv | Engine | RemoteModel,
+        index: Index,
+        settings: SearchSettings | None = None,
     ) -> None:
         index.check_model(model)
         self.model = model

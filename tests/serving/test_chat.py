@@ -188,7 +188,7 @@ def test_an_engine_that_is_full_is_a_server_that_is(
     def refuse(*_: Any) -> None:
         raise EngineBusy("256 requests wait; try again later")
 
-    monkeypatch.setattr(Scripted, "_read", refuse)
+    monkeypatch.setattr(Scripted, "read_tokens", refuse)
     for stream in (True, False):
         refused = client.post(CHAT, json=question(stream=stream))
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")

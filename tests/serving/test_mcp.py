@@ -180,7 +180,7 @@ def test_a_model_that_the_engine_refuses_is_served_too(
     def refuse(*_: Any) -> None:
         raise ModelError("no attention interface")
 
-    monkeypatch.setattr("uniconv.engine.Engine", refuse)
+    monkeypatch.setattr("uniconv.cli.searches.Engine", refuse)
     monkeypatch.setattr(MCPServer, "run", lambda self, _: served.append(self))
     monkeypatch.setattr(sys, "argv", ["uniconv", "mcp", str(folder)])
     main()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,12 +15,12 @@ from uniconv.cli.index_command import index
 from uniconv.cli.study_commands import study
 from uniconv.config import MiningConfig
 from uniconv.errors import UniConvError
+from uniconv.remote.settings import RemoteSettings
 from uniconv.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
     from uniconv.model import UniConv
     from uniconv.retrieval.interface import Index
-    from uniconv.search import ConversationalSearch
 
 app = SubcommandApp()
 app.command(index)
@@ -60,17 +58,21 @@ def search(
 
 
 @app.command
-def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> None:
+def chat(
+    folder: Positional[Path], remote: RemoteSettings, model: str | None = None, read: int = 3
+) -> None:
     """Hold a conversation with an index in the terminal.
 
     Args:
         folder: The index folder, or a Milvus configuration (.yaml).
+        remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
+    from uniconv.cli.searches import open_search
     from uniconv.cli.terminal import hold_conversation
 
-    with _searching(folder, model, read) as searching:
+    with open_search(folder, model, read, remote) as searching:
         hold_conversation(searching)
 
 
@@ -78,6 +80,7 @@ def chat(folder: Positional[Path], model: str | None = None, read: int = 3) -> N
 def serve(
     folder: Positional[Path],
     settings: ServerSettings,
+    remote: RemoteSettings,
     model: str | None = None,
     read: int = 3,
 ) -> None:
@@ -86,6 +89,7 @@ def serve(
     Args:
         folder: The index folder, or a Milvus configuration (.yaml).
         settings: What the server allows.
+        remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
@@ -95,7 +99,9 @@ def serve(
         raise UniConvError(
             f"serving needs the package {error.name}: pip install 'uniconv[serve]'"
         ) from error
-    with _searching(folder, model, read, settings.cache_mb) as searching:
+    from uniconv.cli.searches import open_search
+
+    with open_search(folder, model, read, remote, settings.cache_mb) as searching:
         run(searching, settings)
 
 
@@ -166,17 +172,21 @@ def calibrate(
 
 
 @app.command
-def mcp(folder: Positional[Path], model: str | None = None, read: int = 3) -> None:
+def mcp(
+    folder: Positional[Path], remote: RemoteSettings, model: str | None = None, read: int = 3
+) -> None:
     """Serve an index to agents: an MCP server on standard input and output.
 
     Args:
         folder: The index folder, or a Milvus configuration (.yaml).
+        remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
     """
+    from uniconv.cli.searches import open_search
     from uniconv.serving.mcp import create_server
 
-    with _searching(folder, model, read) as searching:
+    with open_search(folder, model, read, remote) as searching:
         create_server(searching).run("stdio")
 
 
@@ -239,24 +249,3 @@ def _open(folder: Path, model: str | None) -> tuple[UniConv, Index]:
     from uniconv.model import UniConv
 
     return UniConv.from_pretrained(model or opened.model_name), opened
-
-
-@contextmanager
-def _searching(
-    folder: Path, model: str | None, read: int, cache_mb: int = 1024
-) -> Iterator[ConversationalSearch]:
-    """A search that several threads can use: an engine's, or of a backbone that can't be in one."""
-    from uniconv.engine import Engine, EngineSettings
-    from uniconv.errors import ModelError
-    from uniconv.search import ConversationalSearch, SearchSettings
-    from uniconv.serving.shared_model import SharedUniConv
-
-    loaded, opened = _open(folder, model)
-    settings = SearchSettings(read=read)
-    try:
-        engine = Engine(loaded, EngineSettings(cache_bytes=cache_mb * 2**20))
-    except ModelError:  # each turn reads the whole conversation, and requests take turns
-        yield ConversationalSearch(SharedUniConv(loaded), opened, settings)
-        return
-    with engine:
-        yield ConversationalSearch(engine, opened, settings)

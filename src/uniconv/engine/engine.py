@@ -68,7 +68,7 @@ class Engine(ConversationalModel):
     def max_positions(self) -> int | None:
         return self.model.max_positions
 
-    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
+    def read_tokens(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         job = ReadingJob(self.model, tokens, self._scheduler.counts, cancelled)
         self._scheduler.submit([job], bounded=True)
         reading: Reading = job.result.result()

@@ -26,6 +26,7 @@ from uniconv.types import Conversation, Passage
 if TYPE_CHECKING:
     from uniconv.engine import Engine
     from uniconv.model import UniConv
+    from uniconv.remote.model import RemoteModel
     from uniconv.retrieval.interface import Index
     from uniconv.search import AnswerStream
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class Search(Protocol):
     """What retrieves for a conversation and answers it, as ConversationalSearch does."""
 
-    model: UniConv | Engine
+    model: UniConv | Engine | RemoteModel
     index: Index
 
     def stream(self, conversation: Conversation) -> AnswerStream:
@@ -72,8 +73,13 @@ class Opened:
         """The index's model or, without an index, the one that responds."""
         if self._given_search is not None:
             from uniconv.engine import Engine
+            from uniconv.remote.model import RemoteModel
 
             model = self._given_search.model
+            if isinstance(model, RemoteModel):
+                raise UniConvError(
+                    "an evaluation runs the model here; search with the model itself"
+                )
             return model.model if isinstance(model, Engine) else model
         if self._given_model is not None and self._settings.generator is None:
             return self._given_model

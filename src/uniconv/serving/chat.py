@@ -13,9 +13,8 @@ from uniconv.messages import UNUSED_ROLES, from_messages
 from uniconv.search import AnswerStream
 from uniconv.serving.answering import Answering, Happening, unless_gone
 from uniconv.serving.errors import as_api_error
-from uniconv.serving.logs import LOGGER
+from uniconv.serving.logs import LOG, LOGGER
 from uniconv.serving.replies import DONE, Reply, event
-from uniconv.serving.requests import LOG
 from uniconv.serving.schemas import ChatRequest
 from uniconv.serving.service import Service, service_of
 from uniconv.types import Answer
@@ -82,7 +81,7 @@ async def _chunks(
                     yield reply.usage(one)
     except Exception as error:
         told = as_api_error(error)
-        if told.status_code == 500:
+        if told.status_code in (500, 502):
             LOGGER.error("failed", exc_info=error, extra={"fields": request.scope[LOG]})
         yield event(told.body())
     yield DONE

@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from uniconv.engine import EngineBusy
-from uniconv.errors import MessagesError, UniConvError
+from uniconv.errors import MessagesError, RemoteError, UniConvError
+from uniconv.serving.logs import LOG, LOGGER
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -73,6 +74,8 @@ def as_api_error(error: Exception) -> ApiError:
         return _invalid(error)
     if isinstance(error, EngineBusy):
         return ApiError(429, str(error), "busy", headers={"Retry-After": "1"})
+    if isinstance(error, RemoteError):
+        return _remote(error)
     if isinstance(error, UniConvError):
         param = "messages" if isinstance(error, MessagesError) else None
         return ApiError(400, str(error), "invalid_value", param=param)
@@ -89,11 +92,26 @@ def as_api_error(error: Exception) -> ApiError:
 def add_handlers(app: FastAPI) -> None:
     """Tells every error that a route raises in the same form."""
 
-    async def handle(_: Request, error: Exception) -> JSONResponse:
-        return as_api_error(error).response()
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        told = as_api_error(error)
+        if told.status_code == 502:
+            LOGGER.error("failed", exc_info=error, extra={"fields": request.scope.get(LOG, {})})
+        return told.response()
 
     for kind in (HTTPException, RequestValidationError, UniConvError, TimeoutError):
         app.add_exception_handler(kind, handle)
+
+
+def _remote(error: RemoteError) -> ApiError:
+    """Where the servers are, and what they say, is for the log."""
+    if error.status == 429:
+        message = "the server that runs the model has as many requests as it can take"
+        return ApiError(429, f"{message}; try again later", "busy", headers={"Retry-After": "1"})
+    told = ApiError(
+        502, "the server that runs the model failed, or can't be reached; try again", "upstream"
+    )
+    told.__cause__ = error
+    return told
 
 
 def _invalid(error: RequestValidationError) -> ApiError:

@@ -8,7 +8,11 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
+from uniconv.errors import RemoteError
+
 LOGGER = logging.getLogger("uniconv.serving")
+LOG = "uniconv.log"
+"""Where a scope keeps the fields that routes add to the request's line in the log."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -32,6 +36,8 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             line["error"] = type(error).__name__
+            if isinstance(error, RemoteError):
+                line["upstream"] = f"{error.where}: {error.problem}"
             line["trace"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}"
                 for frame in traceback.extract_tb(error.__traceback__)

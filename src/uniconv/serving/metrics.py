@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector
 
 from uniconv.engine import Engine
 from uniconv.model import UniConv
+from uniconv.remote.embeddings import EmbeddingServer
+from uniconv.remote.model import RemoteModel
 from uniconv.types import Answer
 
 if TYPE_CHECKING:
@@ -115,8 +117,10 @@ class Gauges(Collector):
             yield GaugeMetricFamily(f"uniconv_engine_{name}", "The engine's own figure.", figure)
 
 
-def _statistics(model: UniConv | Engine) -> dict[str, float]:
-    """The figures that an engine keeps; a plain model keeps none."""
+def _statistics(model: UniConv | Engine | RemoteModel) -> dict[str, float]:
+    """The figures that an engine keeps; a plain model and other servers keep none here."""
+    if isinstance(model, RemoteModel):
+        return {} if isinstance(model.reader, EmbeddingServer) else _statistics(model.reader)
     if not isinstance(model, Engine):
         return {}
     about = asdict(model.statistics)

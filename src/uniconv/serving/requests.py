@@ -11,11 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from uniconv.serving.errors import as_api_error
-from uniconv.serving.logs import LOGGER
+from uniconv.serving.logs import LOG, LOGGER
 from uniconv.serving.metrics import Metrics
-
-LOG = "uniconv.log"
-"""Where a scope keeps the fields that routes add to the request's line in the log."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {

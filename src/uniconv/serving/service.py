@@ -11,13 +11,14 @@ from fastapi import Request
 
 from uniconv.engine import Engine
 from uniconv.model import UniConv
+from uniconv.remote.model import RemoteModel
 from uniconv.retrieval.index import index_folder
 from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.answering import Answering, Happening
 from uniconv.serving.errors import ApiError
+from uniconv.serving.logs import LOG
 from uniconv.serving.metrics import Gauges, Metrics
-from uniconv.serving.requests import LOG
 from uniconv.serving.settings import ServerSettings
 from uniconv.serving.shared_model import SharedUniConv
 from uniconv.serving.uploads import Upload, update
@@ -138,9 +139,9 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def _longest_answer(model: UniConv | Engine, limit: int) -> int:
+def _longest_answer(model: UniConv | Engine | RemoteModel, limit: int) -> int:
     """``limit``, or what the model's context leaves beside a conversation of the longest kind."""
-    positions = (model.model if isinstance(model, Engine) else model).max_positions
+    positions = model.max_positions
     if positions is None:
         return limit
     conversation = min(model.template.limits.conversation, positions // 2)

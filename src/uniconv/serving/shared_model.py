@@ -42,9 +42,9 @@ class SharedUniConv(UniConv):
                 parts.append(super().encode(sequences[start : start + ENCODED_AT_ONCE], **options))
         return np.concatenate(parts) if parts else super().encode(sequences, **options)
 
-    def _read(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
+    def read_tokens(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
         with self._lock:
-            return super()._read(tokens, cancelled)
+            return super().read_tokens(tokens, cancelled)
 
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
