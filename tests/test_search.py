@@ -190,3 +190,29 @@ def test_marks_are_cleaned_the_same_however_text_is_cut(text: str, cuts: list[in
 
 def _ids(passages: Sequence[ScoredPassage]) -> list[str]:
     return [scored.passage.id for scored in passages]
+
+
+def test_filters_leave_only_what_they_ask_for(model: Scripted, index: Index) -> None:
+    talk = Conversation.start("Why does the glacier move?")
+    for retriever in ("dense", "bm25", "hybrid"):
+        settings = SearchSettings(retriever=retriever, filters={"file": ["moon.md", "ice.md"]})
+        found = ConversationalSearch(model, index, settings).retrieve(
+            talk.answer("Ice.").ask("Why?")
+        )
+        assert {one.passage.metadata["file"] for one in found} <= {"moon.md", "ice.md"}
+        assert found
+    answer = ConversationalSearch(
+        model, index, SearchSettings(filters={"file": "absent.md"}, threshold=None)
+    ).ask(talk)
+    assert (answer.found, answer.passages) == (False, ())
+    with pytest.raises(ConfigError, match="'file' names no value"):
+        SearchSettings(filters={"file": []})
+
+
+def test_confidence_counts_the_passages_that_filters_leave(model: Scripted, index: Index) -> None:
+    search = ConversationalSearch(model, index)
+    embedding = model.encode_conversations([Conversation.start("tower")])[0]
+    everywhere = search.confidence(embedding, 0.9)
+    within = search.confidence(embedding, 0.9, {"file": ["moon.md", "ice.md"]})
+    expected = math.sqrt(2 * math.log(len(TEXTS))) - math.sqrt(2 * math.log(2))
+    assert within - everywhere == pytest.approx(expected)

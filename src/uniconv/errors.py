@@ -32,6 +32,10 @@ class IndexFolderError(UniConvError):
     """An index folder is missing, incomplete, or was made by another model."""
 
 
+class IndexServerError(IndexFolderError):
+    """The server that holds an index can't be reached, or refuses what it is asked."""
+
+
 class MessagesError(UniConvError):
     """Chat messages that are no conversation with an open question."""
 

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, question, searching
 
-from uniconv.errors import ConfigError
+from uniconv.errors import ConfigError, IndexServerError
+from uniconv.retrieval.index import FolderIndex
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
 
@@ -76,6 +77,9 @@ def error(response: Any) -> dict[str, Any]:
         (CHAT, question(uniconv={"read": 5, "retrieve": 2}), None, "read must be from 1 to"),
         (CHAT, question(uniconv={"rank": 5}), "uniconv.rank", "not permitted"),
         (CHAT, question("harbour " * 1200), "messages", "1024 tokens that the model reads"),
+        (CHAT, question(uniconv={"filters": {"file": []}}), None, "'file' names no value"),
+        (SEARCH, {"query": "a", "filters": {"file": []}}, None, "'file' names no value"),
+        (SEARCH, {"query": "a", "filters": "file"}, "filters", "valid dictionary"),
         (SEARCH, {}, "query", "either a query or messages"),
         (SEARCH, {"query": "a", "messages": [USER]}, "query", "either a query or messages"),
         (SEARCH, {"query": ""}, "query", "must not be empty"),
@@ -101,6 +105,26 @@ def test_what_is_wrong_and_where(
     assert message in told["message"]
     assert told["param"] == param
     assert told["type"] == "invalid_request_error"
+
+
+def test_filters_on_metadata(client: TestClient) -> None:
+    for path, body in (
+        (SEARCH, {"query": "ice", "filters": {"file": ["tower.md", "bread.md"]}}),
+        (CHAT, question("ice?", uniconv={"filters": {"file": ["tower.md", "bread.md"]}})),
+    ):
+        told = client.post(path, json=body).json()
+        found = told.get("uniconv", told)["passages"]
+        assert {one["metadata"]["file"] for one in found} == {"tower.md", "bread.md"}
+
+
+def test_an_index_whose_server_is_gone(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(*_: Any) -> None:
+        raise IndexServerError("http://milvus.internal:19530: can't be reached")
+
+    monkeypatch.setattr(FolderIndex, "search", search)
+    response = client.post(SEARCH, json={"query": "a"})
+    assert response.status_code == 503
+    assert "milvus.internal" not in error(response)["message"]
 
 
 @pytest.mark.parametrize(

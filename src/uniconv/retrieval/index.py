@@ -115,7 +115,7 @@ class FolderIndex(Index):
         Raises:
             IndexFolderError: there is no index, it is damaged, or its format is not known.
         """
-        folder = index_folder(path)
+        folder = Path(path)
         while True:
             version = current_version(folder)
             try:
@@ -227,8 +227,9 @@ def current_version(folder: Path) -> str:
     """The version that ``index.json`` names.
 
     Raises:
-        IndexFolderError: there is no index, or its format is not known.
+        IndexFolderError: there is no index, it is in Milvus, or its format is not known.
     """
+    folder = index_folder(folder)
     try:
         pointer = json.loads((folder / POINTER).read_bytes())
         form, version = pointer["format"], pointer["version"]

@@ -72,13 +72,20 @@ class MilvusIndex(Index):
         path = Path(path)
         config = load_milvus(path)
         client = connect(config)
+        from pymilvus.client.types import LoadState
+
         found = find_record(client, config, config.collection)
         if found is None:
             raise IndexFolderError(
                 f"{path}: Milvus has no collection '{config.collection}'; load one with "
                 f"'uniconv index SOURCES --out {path}'"
             )
-        return cls(path, config, client, found[1])
+        collection, record = found
+        with told(config):
+            # A server keeps it in memory; Milvus Lite, or one where it was released, does not.
+            if client.get_load_state(collection)["state"] != LoadState.Loaded:
+                client.load_collection(collection)
+        return cls(path, config, client, record)
 
     def __len__(self) -> int:
         return self._passages

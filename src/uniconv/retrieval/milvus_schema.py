@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -113,6 +114,8 @@ def entity(passage: Passage) -> dict[str, Any]:
 
 def create_indexes(client: Any, collection: str, vector: str, config: MilvusConfig) -> None:
     """Indexes what a collection holds; they are there when this returns."""
+    from pymilvus.exceptions import MilvusException
+
     index = config.index
     params = client.prepare_index_params()
     params.add_index(vector, index_type=index.type, metric_type=index.metric, params=index.build)
@@ -123,9 +126,11 @@ def create_indexes(client: Any, collection: str, vector: str, config: MilvusConf
         params={"bm25_k1": 1.5, "bm25_b": 0.75},  # as bm25.py
     )
     params.add_index(Field.id_hash, index_type="INVERTED")
-    if not config.is_file:  # Milvus Lite has no index on arrays, and filters without
-        params.add_index(Field.labels, index_type="INVERTED")
     client.create_index(collection, params)
+    quicker = client.prepare_index_params()
+    quicker.add_index(Field.labels, index_type="INVERTED")
+    with suppress(MilvusException):  # Milvus Lite has no index on arrays, and filters without
+        client.create_index(collection, quicker)
 
 
 def label(name: str, value: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from uniconv.config.milvus import TOKEN_VARIABLE, MilvusConfig
-from uniconv.errors import IndexFolderError, UniConvError
+from uniconv.errors import IndexFolderError, IndexServerError, UniConvError
 from uniconv.retrieval.interface import ModelRecord
 
 NO_COLLECTION = 100
@@ -48,7 +48,7 @@ def connect(config: MilvusConfig) -> Any:
 
     Raises:
         UniConvError: a package is missing.
-        IndexFolderError: the server can't be reached, or refuses the token.
+        IndexServerError: it can't be reached, or refuses the token.
     """
     try:
         from pymilvus import MilvusClient
@@ -69,14 +69,14 @@ def connect(config: MilvusConfig) -> Any:
 
 @contextmanager
 def told(config: MilvusConfig) -> Iterator[None]:
-    """What goes wrong in Milvus as an IndexFolderError."""
+    """What goes wrong in Milvus as an IndexServerError."""
     from grpc import RpcError
     from pymilvus.exceptions import MilvusException
 
     try:
         yield
     except (MilvusException, RpcError) as error:
-        raise IndexFolderError(f"{config.uri}: {_sentence(config, error)}") from error
+        raise IndexServerError(f"{config.uri}: {_sentence(config, error)}") from error
 
 
 def _sentence(config: MilvusConfig, error: Exception) -> str:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from uniconv.engine import EngineBusy
-from uniconv.errors import MessagesError, RemoteError, UniConvError
+from uniconv.errors import IndexServerError, MessagesError, RemoteError, UniConvError
 from uniconv.serving.logs import LOG, LOGGER
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -76,6 +76,13 @@ def as_api_error(error: Exception) -> ApiError:
         return ApiError(429, str(error), "busy", headers={"Retry-After": "1"})
     if isinstance(error, RemoteError):
         return _remote(error)
+    if isinstance(error, IndexServerError):  # it tells an address that is not for clients
+        message = (
+            "the index can't be searched at the moment; the log tells why, by the request's id"
+        )
+        told = ApiError(503, message, "index_unavailable", headers={"Retry-After": "5"})
+        told.__cause__ = error
+        return told
     if isinstance(error, UniConvError):
         param = "messages" if isinstance(error, MessagesError) else None
         return ApiError(400, str(error), "invalid_value", param=param)

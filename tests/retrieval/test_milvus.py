@@ -1,0 +1,288 @@
+"""What is Milvus's own: loading that goes on, the switch of the alias, addresses and errors.
+
+What it shares with an index folder is in test_index_contract.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+
+import numpy as np
+import pytest
+from retrieval_fixtures import DIMENSION, FakeEncoder, passages
+
+from uniconv.config.milvus import TOKEN_VARIABLE, load_milvus
+from uniconv.data.beir import write_corpus
+from uniconv.errors import ConfigError, IndexFolderError, UniConvError
+from uniconv.retrieval.building import build_index
+from uniconv.retrieval.interface import Index
+from uniconv.types import Passage
+
+pytest.importorskip("pymilvus", reason="needs uniconv[milvus]")
+pytest.importorskip("milvus_lite", reason="needs uniconv[milvus]")
+
+from milvus_address import milvus_address
+
+from uniconv.retrieval import milvus_loading
+from uniconv.retrieval.milvus_loading import NOTE, index_in_milvus, load_in_milvus
+from uniconv.retrieval.milvus_server import connect
+
+CORPUS = passages(40)
+
+
+class Place:
+    """A configuration, a corpus, and ways to look behind the index."""
+
+    def __init__(self, folder, uri, name):
+        self.path = folder / f"{name}.yaml"
+        self.corpus = folder / f"{name}.jsonl"
+        self.name = name
+        self._uri = uri
+        self.configure()
+
+    def configure(self, **settings):
+        self.path.write_text(
+            json.dumps({"uri": self._uri, "collection": self.name, "timeout": 20, **settings})
+        )
+
+    def index(self, corpus, model=None):
+        write_corpus(self.corpus, corpus)
+        return index_in_milvus([self.corpus], self.path, model or FakeEncoder(), quiet=True)
+
+    @property
+    def client(self):
+        return connect(load_milvus(self.path))
+
+    def collections(self):
+        return [one for one in self.client.list_collections() if one.startswith(f"{self.name}_")]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return tmp_path_factory.mktemp("milvus") / "test.db"
+
+
+@pytest.fixture
+def place(tmp_path, database, request):
+    name = request.node.name.removeprefix("test_")
+    return Place(tmp_path, str(database), "".join(c if c.isalnum() else "_" for c in name)[:60])
+
+
+def nearest(index, passage):
+    (ranking,) = index.search(FakeEncoder().encode_passages([passage]), 1)
+    return ranking[0].passage if ranking else None
+
+
+class Stop(Exception):
+    """In place of a process that is killed."""
+
+
+@pytest.mark.parametrize("moment", ["before it is sent", "after it was sent"])
+def test_a_stopped_loading_goes_on(place, monkeypatch, moment):
+    monkeypatch.setattr(milvus_loading, "SHARD_ROWS", 8)
+    client, sent = place.client, []
+    insert = type(client).insert
+
+    def stop_at_the_third(self, collection, rows, **options):
+        if len(sent) == 2 and moment == "before it is sent":
+            raise Stop
+        insert(self, collection, rows, **options)
+        sent.append([row["row"] for row in rows])
+        if len(sent) == 3:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(type(client), "insert", stop_at_the_third)
+        place.index(CORPUS)
+    with pytest.raises(IndexFolderError, match="has no collection"):
+        Index.open(place.path)
+
+    model = FakeEncoder()
+    report = place.index(CORPUS, model)
+    assert (report.passages, report.loaded, model.calls) == (40, 24, [])
+    index = Index.open(place.path)
+    assert index.count({"n": [str(n) for n in range(40)]}) == 40
+    assert index.passages_at(range(40)) == CORPUS
+    np.testing.assert_array_equal(index.vectors_at(range(40)), model.encode_passages(CORPUS))
+    assert not (load_milvus(place.path).built / NOTE).exists()
+    assert place.index(CORPUS).loaded == 0
+
+
+def test_passages_that_got_lost_are_noticed(place, monkeypatch):
+    monkeypatch.setattr(milvus_loading, "SHARD_ROWS", 8)
+    insert = type(place.client).insert
+
+    def lose_one(self, collection, rows, **options):
+        insert(self, collection, [row for row in rows if row["row"] != 20], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(place.client), "insert", lose_one)
+        with pytest.raises(IndexFolderError, match="holds 39 passages after loading 40"):
+            place.index(CORPUS)
+    assert place.index(CORPUS).loaded == 40
+
+
+def test_a_message_is_bounded_in_bytes(place, monkeypatch):
+    monkeypatch.setattr(milvus_loading, "MESSAGE_BYTES", 1000)
+    sizes, insert = [], type(place.client).insert
+
+    def count(self, collection, rows, **options):
+        sizes.append(len(rows))
+        insert(self, collection, rows, **options)
+
+    monkeypatch.setattr(type(place.client), "insert", count)
+    place.index(CORPUS)
+    assert sum(sizes) == 40
+    assert max(sizes) < 12
+
+
+def test_a_reader_goes_over_to_the_new_collection(place):
+    place.index(CORPUS)
+    (before,) = place.collections()
+    reader, failed, stop = Index.open(place.path), [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                assert nearest(reader, CORPUS[1]) == CORPUS[1]
+            except BaseException as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    new = Passage("new", "A passage that came later.")
+    try:
+        report = place.index([*CORPUS[1:], new])
+    finally:
+        stop.set()
+        thread.join()
+    assert not failed
+    assert nearest(reader, new) == new
+    assert reader.passage("p0") is None
+    assert place.collections() == [report.collection] != [before]
+    assert report.built.encoded == 1
+
+
+def test_another_indexing_is_another_collection(place):
+    before = place.index(CORPUS)
+    place.configure(index={"type": "HNSW", "build": {"M": 8}, "search": {"ef": 4}})
+    after = load_in_milvus(place.path, quiet=True)
+    assert (after.loaded, after.collection != before.collection) == (40, True)
+    index = Index.open(place.path)
+    assert not index.exact
+    assert len(index.search(FakeEncoder().encode_passages(CORPUS[:1]), 30)[0]) == 30
+
+
+def test_search_parameters_reach_milvus(place, monkeypatch):
+    place.configure(index={"type": "HNSW", "search": {"ef": 7, "radius": 0.5}})
+    place.index(CORPUS)
+    index, asked, search = Index.open(place.path), [], type(place.client).search
+
+    def record(self, *arguments, **options):
+        asked.append(options["search_params"]["params"])
+        return search(self, *arguments, **options)
+
+    monkeypatch.setattr(type(place.client), "search", record)
+    for k in (2, 30):  # Milvus refuses an ef below k
+        index.search(np.ones((1, DIMENSION), np.float32), k)
+    assert asked == [{"ef": 7, "radius": 0.5}, {"ef": 30, "radius": 0.5}]
+    with pytest.raises(ConfigError, match="16384 passages at most, not 20000"):
+        index.search(np.ones((1, DIMENSION), np.float32), 20_000)
+
+
+def test_many_queries_come_in_replies_of_bounded_size(place, monkeypatch):
+    place.index(CORPUS)
+    monkeypatch.setattr("uniconv.retrieval.milvus._REPLY", 10)
+    monkeypatch.setattr("uniconv.retrieval.milvus._KEYS", 3)
+    index = Index.open(place.path)
+    found = index.search(FakeEncoder().encode_passages(CORPUS), 4)
+    assert [ranking[0].passage for ranking in found] == CORPUS
+    assert list(index.find([one.id for one in CORPUS]).values()) == CORPUS
+
+
+def test_a_collection_of_another_model_is_refused(place):
+    place.index(CORPUS)
+    reader = Index.open(place.path)
+    place.index(CORPUS, FakeEncoder(fingerprint="fake-2"))
+    with pytest.raises(IndexFolderError, match="another model made; open the index again"):
+        nearest(reader, CORPUS[0])
+    with pytest.raises(IndexFolderError, match="made by another model"):
+        Index.open(place.path).check_model(FakeEncoder())
+
+
+def test_the_same_files_have_the_same_identity(place, tmp_path):
+    place.index(CORPUS)
+    build_index([place.corpus], tmp_path / "folder", FakeEncoder(), quiet=True)
+    assert Index.open(place.path).identity == Index.open(tmp_path / "folder").identity
+
+
+def test_a_server_with_a_token(tmp_path, monkeypatch):
+    secret = "root:a-secret-of-mine"
+    with milvus_address(tmp_path / "data", secret) as address:
+        place = Place(tmp_path, address, "guarded")
+        for wrong in ("root:wrong", ""):
+            monkeypatch.setenv(TOKEN_VARIABLE, wrong)
+            with pytest.raises(IndexFolderError, match=f"{address}: .* {TOKEN_VARIABLE}"):
+                Index.open(place.path)
+        monkeypatch.setenv(TOKEN_VARIABLE, secret)
+        assert place.index(CORPUS).loaded == 40
+        assert nearest(Index.open(place.path), CORPUS[3]) == CORPUS[3]
+        place.client.create_collection("theirs", dimension=4)
+        place.name = "theirs"
+        place.configure()
+        with pytest.raises(IndexFolderError, match="'theirs' was not made by uniconv"):
+            place.index(CORPUS)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"a-secret-of-mine" in path.read_bytes() for path in written)
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    place = Place(tmp_path, "http://127.0.0.1:9", "absent")
+    model = FakeEncoder()
+    with pytest.raises(IndexFolderError, match=r"http://127.0.0.1:9: Milvus can't be reached"):
+        place.index(CORPUS, model)
+    assert model.calls == []  # it is noticed before anything is encoded
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "no.db").write_text("text")
+    with pytest.raises(IndexFolderError, match=r"no\.db: the Milvus Lite file can't be opened"):
+        Place(tmp_path, "no.db", "broken").index(CORPUS)
+
+
+def test_what_is_missing(place, tmp_path, monkeypatch):
+    with pytest.raises(IndexFolderError, match=r"has no collection .* .uniconv index SOURCES"):
+        Index.open(place.path)
+    with pytest.raises(IndexFolderError, match="there is no index here"):
+        load_in_milvus(place.path)
+    (tmp_path / "notes.md").write_text("A note.")
+    with pytest.raises(IndexFolderError, match="needs an index folder"):
+        build_index([tmp_path / "notes.md"], place.path, FakeEncoder())
+    with pytest.raises(ConfigError, match="can't be read"):
+        Index.open(tmp_path / "absent.yaml")
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(UniConvError, match=r"package pymilvus: pip install 'uniconv\[milvus\]'"):
+        Index.open(place.path)
+
+
+def test_an_alias_that_is_a_collection(place):
+    report = place.index(CORPUS)
+    place.name = report.collection
+    place.configure()
+    with pytest.raises(IndexFolderError, match="is a collection, not an alias"):
+        place.index(CORPUS)
+
+
+@pytest.mark.parametrize(
+    ("passage", "problem"),
+    [
+        (Passage("long", "ü" * 32_768), "'long': its text has 65537 bytes"),
+        (Passage("much", "text", "", {"a": "b" * 70_000}), "'much': its metadata has 70002 bytes"),
+    ],
+)
+def test_a_passage_that_milvus_can_not_hold(place, passage, problem):
+    with pytest.raises(UniConvError, match=problem):
+        place.index([passage])
