@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from training.training_worker import stop_once
 from uniconv.config import TrainConfig, config_from, load_config, plain
 from uniconv.model import UniConv
 from uniconv.training import train
+from uniconv.training.checkpoints import checkpoints
 from warm import Command
 
 HERE = Path(__file__).parent
@@ -73,6 +75,7 @@ def _write(config: TrainConfig, path: Path) -> Path:
 VARIANTS: dict[str, dict[str, Any]] = {
     "ddp": {"parallel": "ddp"},
     "ddp-cached": {"parallel": "ddp", "gradient_cache": True, "forward_tokens": 150},
+    "ddp-checkpointing": {"parallel": "ddp", "gradient_checkpointing": True},
     "fsdp": {"parallel": "fsdp"},
     "fsdp-passes": {"parallel": "fsdp", "forward_tokens": 150},
     "fsdp-cached": {"parallel": "fsdp", "gradient_cache": True, "forward_tokens": 150},
@@ -123,6 +126,15 @@ def test_two_processes_equal_one(
     _check_two_equal_one(configure, tmp_path, VARIANTS, model=model)
 
 
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora")
+def test_two_processes_train_over_4_bits_as_one(
+    configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    model = {"method": "lora", "quantise": "4bit", "adapter": {"rank": 4, "dropout": 0.0}}
+    cached = VARIANTS["ddp-cached"] | {"gradient_checkpointing": True}
+    _check_two_equal_one(configure, tmp_path, {"ddp-cached-checkpointing": cached}, model=model)
+
+
 def test_two_processes_mine_the_same_negatives(
     configure: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
@@ -170,21 +182,30 @@ def test_a_shared_model_is_trained_saved_and_resumed_as_a_whole_one(
         return _write(config, tmp_path / f"{name}.yaml")
 
     cached = {"parallel": "fsdp", "gradient_cache": True, "forward_tokens": 150}
-    configs = [
-        write("one", batch_size=4),
+    whole = write("one", batch_size=4)
+    begun_in_one = [
+        write(name, parallel=name.partition("-")[0], batch_size=4)
+        for name in ("ddp-moved", "fsdp-moved")
+    ]
+    begun_in_two = [write("ddp-left"), write("fsdp-left", parallel="fsdp")]
+    in_two = [
         write("ddp"),
         write("ddp-stopped"),
-        write("fsdp-stopped", parallel="fsdp"),
         write("fsdp-cached-stopped", **cached),
-        write("moved", parallel="fsdp"),
+        *begun_in_one,
+        *begun_in_two,
     ]
-    train(load_config(configs[0]))
-    stop_once()  # in one process, to go on in two
-    with pytest.raises(SystemExit):
-        train(load_config(configs[0], [f"output={tmp_path / 'moved'}"]))
-    _run_two("training_worker.py", configs[1:], tmp_path)
+    train(load_config(whole))
+    for config in begun_in_one:
+        stop_once()
+        with pytest.raises(SystemExit):
+            train(load_config(config))
+    _run_two("training_worker.py", in_two, tmp_path)
+    for config in begun_in_two:
+        _check_parts(tmp_path / config.stem, shared=config.stem.startswith("fsdp"))
+        train(load_config(config))
     for which in ("model", "best"):
-        weights = {one.stem: _weights(tmp_path / one.stem / which) for one in configs}
+        weights = {one.stem: _weights(tmp_path / one.stem / which) for one in (whole, *in_two)}
         one = weights.pop("one")
         for name, found in weights.items():
             assert found.keys() == one.keys()
@@ -194,6 +215,14 @@ def test_a_shared_model_is_trained_saved_and_resumed_as_a_whole_one(
         for key, value in weights["ddp"].items():
             assert torch.equal(weights["ddp-stopped"][key], value), key
     assert not list(tmp_path.glob("*/.*"))
+
+
+def _check_parts(output: Path, shared: bool) -> None:
+    """What two processes share each writes half of; what both have, one does."""
+    newest = checkpoints(output)[-1].folder
+    sizes = [file.stat().st_size for file in newest.glob("*.safetensors")]
+    assert len(sizes) == (2 if shared else 1)
+    assert max(sizes) < 1.2 * min(sizes)
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,14 @@ import torch
 from peft import PeftModel
 
 from tiny import FAMILIES, tiny_uniconv
-from uniconv.config import Adapter, ModelConfig, Optimisation, load_config
+from uniconv.config import Adapter, ModelConfig, Optimisation, TrainConfig, load_config
 from uniconv.errors import ConfigError
-from uniconv.training.checkpoints import checkpoints, save_checkpoint
+from uniconv.files import write_json
+from uniconv.training.checkpoints import Checkpoint, checkpoints, save_checkpoint
 from uniconv.training.network import parameter_groups, unfreeze
 from uniconv.training.optimisation import StopSignals, learning_rate, leave, uses_bf16
 from uniconv.training.reporting import Window
+from uniconv.training.state import RunState
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -99,21 +103,62 @@ def test_only_matrices_decay() -> None:
 
 
 def test_the_newest_whole_checkpoints_are_kept(tmp_path: Path) -> None:
-    model = tiny_uniconv()
-    optimizer = torch.optim.AdamW(model.network.parameters(), lr=0.1)
+    network = tiny_uniconv().network
+    state = RunState(network, torch.optim.AdamW(network.parameters()), {})
     half = tmp_path / "checkpoints" / "step-00000009"
-    (half / "model").mkdir(parents=True)
-    killed = tmp_path / "checkpoints" / ".step-00000002.1.tmp"
+    half.mkdir(parents=True)
+    killed = tmp_path / "checkpoints" / ".step-00000002.tmp"
     killed.mkdir()
     for step in (1, 2, 3):
-        save_checkpoint(
-            tmp_path, step, model, optimizer.state_dict(), 2, {"processes": 1}, average={}
-        )
+        save_checkpoint(tmp_path, step, state, 2, {"processes": 1})
     found = checkpoints(tmp_path)
     assert [one.step for one in found] == [2, 3]
     assert found[-1].state() == {"step": 3, "processes": 1}
-    assert found[-1].optimizer()["param_groups"][0]["lr"] == 0.1
     assert not killed.exists()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "taken"),
+    [(8, 4, 8), (8, 2, 16), (8, 1, 32), (4, 8, 4), (8, 8, 4)],
+    ids=["as it was", "half", "one", "halved by hand", "twice"],
+)
+def test_other_processes_take_the_same_turns(
+    batch_size: int, processes: int, taken: int, began: Checkpoint, tiny_run: TrainConfig
+) -> None:
+    tiny_run = _with_batches_of(tiny_run, batch_size)
+    shared = began.shared_by(tiny_run, processes)
+    assert shared == _with_batches_of(tiny_run, taken)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "remedy"),
+    [
+        (8, 3, "take a number of processes that divides 32"),
+        (16, 4, "set optimisation.batch_size to 8"),
+        (4, 4, "set optimisation.batch_size to 8"),
+    ],
+)
+def test_other_turns_in_a_pass_are_refused(
+    batch_size: int, processes: int, remedy: str, began: Checkpoint, tiny_run: TrainConfig
+) -> None:
+    with pytest.raises(ConfigError, match=rf"now {batch_size} times {processes}, .*{remedy}"):
+        began.shared_by(_with_batches_of(tiny_run, batch_size), processes)
+
+
+@pytest.fixture
+def began(tmp_path: Path) -> Checkpoint:
+    """Of a run with ``batch_size`` 8 in 4 processes."""
+    write_json(tmp_path / "state.json", {"turns": 32, "processes": 4, "batch_size": 8})
+    return Checkpoint(tmp_path, 1)
+
+
+@pytest.fixture
+def tiny_run(configure: Callable[..., TrainConfig]) -> TrainConfig:
+    return configure()
+
+
+def _with_batches_of(config: TrainConfig, size: int) -> TrainConfig:
+    return replace(config, optimisation=replace(config.optimisation, batch_size=size))
 
 
 def test_a_window_averages_over_what_was_counted() -> None:

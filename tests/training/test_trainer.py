@@ -154,7 +154,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_checkpoint(
     with pytest.raises(DivergedError, match="diverged at step 3: gradient is not a finite"):
         train(config)
     assert [one.step for one in checkpoints(config.output)] == [1, 2]
-    kept = _weights(checkpoints(config.output)[-1].model)
+    kept = _weights(checkpoints(config.output)[-1].folder)
     assert all(bool(value.isfinite().all()) for value in kept.values())
     assert not (config.output / "model").exists()
 

@@ -6,17 +6,11 @@ Stochastic Approximation by Averaging".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-
-from uniconv.training.sharding import split
-
-_FILE = "average.safetensors"
+from torch import nn
 
 
 class Average:
@@ -57,15 +51,3 @@ class Average:
             own = weights.detach().clone()
             weights.copy_(self.averages[name])
             self.averages[name].copy_(own)
-
-    def load(self, folder: Path) -> None:
-        """Takes the averages of a checkpoint."""
-        saved: Mapping[str, Tensor] = load_file(folder / _FILE) if self.averages else {}
-        for name, average in self.averages.items():
-            average.copy_(split(saved[name], average))
-
-
-def save_averages(averages: Mapping[str, Tensor], folder: Path) -> None:
-    """Writes averages, if any, into a checkpoint's folder."""
-    if averages:
-        save_file({name: one.contiguous() for name, one in averages.items()}, folder / _FILE)

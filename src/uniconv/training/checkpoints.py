@@ -1,9 +1,9 @@
 """A run's folder: its settings, its checkpoints, and what makes it safe to go on.
 
-    config.yaml  metrics.jsonl  model/  checkpoints/step-00000500/{model/, optimizer.pt, state.json}
+    config.yaml  metrics.jsonl  model/  checkpoints/step-00000500/{*.safetensors, state.json}
 
-A checkpoint is written under another name and renamed when it is whole. Learning rate, sampling
-and dropout are functions of the step, so weights, optimizer and step are the whole state.
+A checkpoint is written under another name, by all processes, and renamed when it is whole. Learning
+rate, sampling and dropout are functions of the step, so that step and tensors are the whole state.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import Tensor
 
 from uniconv.config import TrainConfig, located, plain
 from uniconv.errors import ConfigError
-from uniconv.files import atomic, atomic_folder, flush, provenance, sha256, write_json
-from uniconv.model import UniConv
-from uniconv.training.averaging import save_averages
+from uniconv.files import atomic, flush, provenance, sha256, write_json, writing
+from uniconv.training.distributed import agree, rank, together
+from uniconv.training.state import RunState
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -35,7 +33,7 @@ _FREE = (
     "model.merge",
     "data.dev",
     "distillation.folder",
-    "optimisation.batch_size",  # what it is with all processes is checked with the checkpoint
+    "optimisation.batch_size",  # see Checkpoint.shared_by
     "optimisation.parallel",
     "optimisation.gradient_cache",
     "optimisation.forward_tokens",
@@ -51,31 +49,43 @@ class Checkpoint:
     folder: Path
     step: int
 
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
     def state(self) -> dict[str, Any]:
         """What was recorded beside the step: see :func:`save_checkpoint`."""
         state: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
         return state
 
-    def check(self, about: Mapping[str, Any]) -> None:
-        """Raises ConfigError where batches or training data are not what they were."""
-        state = self.state()
-        for name, meaning in (("turns", "turns in a pass"), ("examples", "training data")):
-            if state.get(name) != about[name]:
-                raise ConfigError(
-                    f"{self.folder}: was written with other {meaning} "
-                    f"({state.get(name)}, now {about[name]}), so the run can't go on exactly; "
-                    "restore them or name another output folder"
-                )
+    def shared_by(self, config: TrainConfig, world: int) -> TrainConfig:
+        """The configuration by which so many processes take the turns that a pass takes.
 
-    def optimizer(self) -> dict[str, Any]:
-        """The optimizer's state, read without executing anything in the file."""
-        path = self.folder / "optimizer.pt"
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
+        Raises:
+            ConfigError: they can't, or ``batch_size`` was changed to what does not.
+        """
+        state, asked = self.state(), config.optimisation.batch_size
+        turns: int = state["turns"]
+        if asked * world == turns:
+            return config
+        if asked == state["batch_size"] and turns % world == 0:
+            return replace(
+                config, optimisation=replace(config.optimisation, batch_size=turns // world)
+            )
+        remedy = (
+            f"set optimisation.batch_size to {turns // world}"
+            if turns % world == 0
+            else f"take a number of processes that divides {turns}"
+        )
+        raise ConfigError(
+            f"{self.folder}: was written with {turns} turns in a pass (optimisation.batch_size "
+            f"times processes), now {asked} times {world}, so the run can't go on exactly; {remedy}"
+        )
+
+    def check(self, digest: str) -> None:
+        """Raises ConfigError where the training data are not what they were."""
+        before = self.state()["examples"]
+        if before != digest:
+            raise ConfigError(
+                f"{self.folder}: was written with other training data ({before}, now {digest}), so "
+                "the run can't go on exactly; restore them or name another output folder"
+            )
 
 
 def checkpoints(output: Path) -> list[Checkpoint]:
@@ -89,32 +99,33 @@ def checkpoints(output: Path) -> list[Checkpoint]:
 
 
 def save_checkpoint(
-    output: Path,
-    step: int,
-    model: UniConv,
-    optimizer: Mapping[str, Any],
-    keep: int,
-    about: Mapping[str, Any],
-    average: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor] | None = None,
+    output: Path, step: int, state: RunState, keep: int, about: Mapping[str, Any]
 ) -> Checkpoint:
     """Writes a checkpoint, whole or not at all, then removes all but the newest ``keep``.
 
-    ``optimizer`` is the optimizer's state and ``average`` the averaged weights; ``weights`` are
-    those of a model that is split over processes, as in :meth:`UniConv.save_pretrained`.
+    All processes call it together; ``about`` is kept beside the step.
     """
     target = output / "checkpoints" / f"step-{step:08d}"
-    with atomic_folder(target) as temporary:
-        model.save_pretrained(temporary / "model", weights=weights)
-        with (temporary / "optimizer.pt").open("wb") as file:  # by name, a full disk has no name
-            torch.save(optimizer, file)
-        save_averages(average, temporary)
-        write_json(temporary / "state.json", {"step": step, **about})
-        flush(temporary)
-    for old in checkpoints(output)[:-keep]:
-        shutil.rmtree(old.folder)
-    for leftover in target.parent.glob(".step-*"):  # of a process that was killed while writing
-        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with together() as first, writing(target):
+            if first:
+                for leftover in target.parent.glob(".step-*"):  # of a process that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
+                temporary.mkdir(parents=True)
+        with together(), writing(target):
+            state.write(temporary)
+        with together() as first, writing(target):
+            if first:
+                write_json(temporary / "state.json", {"step": step, **about})
+                flush(temporary)
+                shutil.rmtree(target, ignore_errors=True)
+                temporary.rename(target)
+                for old in checkpoints(output)[:-keep]:
+                    shutil.rmtree(old.folder)
+    finally:
+        if rank() == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
     return Checkpoint(target, step)
 
 
@@ -147,6 +158,15 @@ def open_run(config: TrainConfig) -> Checkpoint | None:
                 f"them\n{listing}"
             )
     return found[-1] if found else None
+
+
+def check_agreed(checkpoint: Checkpoint | None, output: Path) -> None:
+    """Raises ConfigError where processes would go on from different checkpoints."""
+    if not agree(0 if checkpoint is None else checkpoint.step):
+        raise ConfigError(
+            f"output: {output} holds other checkpoints for other processes; name a folder that all "
+            "nodes share"
+        )
 
 
 def write_snapshot(config: TrainConfig) -> None:

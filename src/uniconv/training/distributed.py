@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from uniconv.errors import UniConvError
 
 
 def processes() -> int:
@@ -66,6 +70,26 @@ def most(number: int) -> int:
     largest = torch.tensor(number, device=device)
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)
+
+
+def agree(number: int) -> bool:
+    """Whether all processes give the same number."""
+    return most(number) == -most(-number)
+
+
+@contextmanager
+def together() -> Iterator[bool]:
+    """True in the first process, which acts for all; where one process fails, all leave."""
+    failure: UniConvError | SystemExit | None = None
+    try:
+        yield rank() == 0
+    except (UniConvError, SystemExit) as error:
+        failure = error
+    failed = most(int(failure is not None))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise SystemExit(2)
 
 
 def total(vector: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -24,10 +23,8 @@ USUAL_MODULES = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 """The layers that ChatRetriever adapts, by their names in the Llama family."""
 
 
-def load_trainable(
-    config: TrainConfig, device: torch.device, bf16: bool, source: Path | None = None
-) -> UniConv:
-    """The model of a configuration, or that of a checkpoint of its run, ready to be trained.
+def load_trainable(config: TrainConfig, device: torch.device, bf16: bool) -> UniConv:
+    """The model of a configuration, ready to be trained.
 
     Weights that are trained are float32; a frozen backbone is bfloat16 where ``bf16`` is set.
 
@@ -36,8 +33,8 @@ def load_trainable(
         ModelError: the model can't be loaded.
     """
     model = UniConv.from_pretrained(
-        source or config.model.path,
-        template=config.model.template if source is None else "auto",
+        config.model.path,
+        template=config.model.template,
         settings=Settings(config.model.pooling, all_objectives(config).temperature),
         limits=_limits(config.model),
         device=str(device),

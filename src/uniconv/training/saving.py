@@ -1,27 +1,24 @@
-"""What a run writes of its model, by one process, put together where processes share it."""
+"""What a run writes: checkpoints, by all processes, and its model, put together by the first."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from uniconv.config import TrainConfig
-from uniconv.errors import UniConvError
 from uniconv.files import writing
 from uniconv.model import UniConv
 from uniconv.pretrained import read_settings
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import run_provenance, save_checkpoint
-from uniconv.training.distributed import most
-from uniconv.training.sharding import is_sharded, whole, whole_weights
+from uniconv.training.distributed import together
+from uniconv.training.sharding import is_sharded, whole_weights
+from uniconv.training.state import RunState
 
 BEST = "best"
 """The folder of the model that is best on dev."""
@@ -33,16 +30,14 @@ class Saver:
     def __init__(
         self,
         config: TrainConfig,
-        accelerator: Accelerator,
         model: UniConv,
-        optimizer: torch.optim.Optimizer,
+        state: RunState,
         average: Average,
         about: Mapping[str, Any],
     ) -> None:
         self._config = config
-        self._accelerator = accelerator
         self._model = model
-        self._optimizer = optimizer
+        self._state = state
         self._average = average
         self._about = about
         self._best = _best(config)
@@ -59,21 +54,8 @@ class Saver:
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         """Writes a checkpoint after ``step`` steps, with ``state`` beside the step."""
-        weights = self._weights()
-        optimizer = whole(self._optimizer.state_dict())
-        average = whole(self._average.averages)
-        with self._together() as writes:
-            if writes:
-                save_checkpoint(
-                    self._config.output,
-                    step,
-                    self._model,
-                    optimizer,
-                    self._config.checkpoints.keep,
-                    {**self._about, **state},
-                    average,
-                    weights,
-                )
+        output, keep = self._config.output, self._config.checkpoints.keep
+        save_checkpoint(output, step, self._state, keep, {**self._about, **state})
 
     def model(self, folder: Path, step: int, **about: Any) -> None:
         """Writes the model, with its averaged weights if there are any.
@@ -83,8 +65,8 @@ class Saver:
         merge = self._config.model.merge
         with self._average.in_place():
             weights = self._weights()
-            with self._together() as writes:
-                if writes:
+            with together() as first:
+                if first:
                     record = self._provenance(step) | about
                     if weights is None or not merge:
                         self._model.save_pretrained(
@@ -97,20 +79,6 @@ class Saver:
         if self._record is None:  # checksums of large corpora take their time
             self._record = run_provenance(self._config, step, self._about)
         return {**self._record, "steps": step}
-
-    @contextmanager
-    def _together(self) -> Iterator[bool]:
-        """True in the one process that writes; if that fails, all processes leave."""
-        failure: UniConvError | None = None
-        try:
-            yield self._accelerator.is_main_process
-        except UniConvError as error:
-            failure = error
-        failed = most(int(failure is not None))
-        if failure is not None:
-            raise failure
-        if failed:
-            raise SystemExit(2)
 
     def _merge(self, folder: Path, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         """Folds an adapter into the backbone, which no process has whole, by loading it again."""

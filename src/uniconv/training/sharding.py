@@ -8,7 +8,6 @@ the layers (embeddings, last norm, head) is gathered for a whole pass.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,11 +15,11 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from uniconv.config import Optimisation
 from uniconv.errors import ConfigError
-from uniconv.training.distributed import processes
+from uniconv.training.distributed import processes, rank
 
 
 def wants_sharding(settings: Optimisation) -> bool:
@@ -64,60 +63,28 @@ def reshard(network: nn.Module) -> None:
             module.reshard()
 
 
-def whole(value: Any) -> Any:
-    """``value`` with every tensor in its mappings and lists put together; in all processes.
-
-    Parts are on the CPU where they were split, and shared tensors stay shared.
-    """
-    return _whole(value, {})
-
-
-def _whole(value: Any, seen: dict[int, Tensor]) -> Any:
-    if isinstance(value, DTensor):
-        if id(value) not in seen:
-            seen[id(value)] = value.full_tensor().detach().cpu()
-        return seen[id(value)]
-    if isinstance(value, Mapping):
-        return {key: _whole(inner, seen) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_whole(inner, seen) for inner in value]
-    return value
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor put together, in all processes; on the CPU where it was split."""
+    return tensor.full_tensor().detach().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def whole_weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights that a checkpoint needs, put together; in all processes.
+    """The weights that make the model, put together one by one; only in the first process.
 
-    Of a network with an adapter those of the adapter, of any other all.
+    Of a network with an adapter those of the adapter, of any other all. Called by all processes.
     """
-    weights = network.state_dict(keep_vars=True)
-    if isinstance(network, PeftModel):
-        weights = {name: one for name, one in weights.items() if one.requires_grad}
-    found: dict[str, Tensor] = whole(weights)
-    return found
+    seen: dict[int, Tensor] = {}  # shared weights stay shared
+    found: dict[str, Tensor] = {}
+    for name, one in network.state_dict(keep_vars=True).items():
+        if isinstance(network, PeftModel) and not one.requires_grad:
+            continue
+        if id(one) not in seen:
+            gathered = whole(one)
+            seen[id(one)] = gathered if rank() == 0 else gathered.new_empty(0)
+        found[name] = seen[id(one)]
+    return found if rank() == 0 else {}
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """In the order of the optimizer's state."""
+    """All that an optimizer trains."""
     return [one for group in optimizer.param_groups for one in group["params"]]
-
-
-def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Gives an optimizer a state of whole tensors, split as its parameters are."""
-    trained = parameters(optimizer)
-    states = {
-        number: {
-            name: split(value, trained[number]) if isinstance(value, Tensor) else value
-            for name, value in of_one.items()
-        }
-        for number, of_one in state["state"].items()
-    }
-    optimizer.load_state_dict({**state, "state": states})
-
-
-def split(value: Tensor, parameter: Tensor) -> Tensor:
-    """A tensor that every process has whole, split as ``parameter`` is if it has its shape."""
-    if not isinstance(parameter, DTensor) or value.shape != parameter.shape:
-        return value
-    return distribute_tensor(
-        value.to(parameter.device), parameter.device_mesh, parameter.placements
-    )

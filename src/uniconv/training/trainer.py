@@ -24,13 +24,14 @@ from uniconv.config import TrainConfig, all_objectives, check_config, stage_sett
 from uniconv.training.averaging import Average
 from uniconv.training.checkpoints import (
     Checkpoint,
+    check_agreed,
     finished,
     open_run,
     write_snapshot,
 )
 from uniconv.training.collate import PARTS, Batch, Collator
 from uniconv.training.diagnosis import Diagnosis
-from uniconv.training.distributed import total
+from uniconv.training.distributed import together, total
 from uniconv.training.evaluation import Evaluation, dev_examples
 from uniconv.training.examples import POOL, read_examples
 from uniconv.training.failures import Watch, check_finite
@@ -44,8 +45,9 @@ from uniconv.training.optimisation import STOPPING, StopSignals, leave, seed_ste
 from uniconv.training.refreshing import Refresher
 from uniconv.training.reporting import Reporter, Window
 from uniconv.training.saving import Saver
-from uniconv.training.sharding import load_state, parameters, reshard, shard, wants_sharding, whole
+from uniconv.training.sharding import parameters, reshard, shard, wants_sharding, whole
 from uniconv.training.stages import Course, RunStage
+from uniconv.training.state import RunState
 from uniconv.training.teacher import open_teacher
 
 
@@ -74,12 +76,16 @@ class Trainer:
     """A run under way: model, data and optimizer at step ``step``."""
 
     def __init__(self, config: TrainConfig, checkpoint: Checkpoint | None = None) -> None:
+        # On CPUs Accelerate must be told to join processes.
+        cpu = not torch.accelerator.is_available()
+        launched = PartialState(cpu=cpu)
+        device, world = launched.device, launched.num_processes
+        check_agreed(checkpoint, config.output)
+        configured = config.optimisation.batch_size
+        if checkpoint is not None:
+            config = checkpoint.shared_by(config, world)
         self.config = config
         settings = config.optimisation
-        cpu = (
-            not torch.accelerator.is_available()
-        )  # Accelerate must be told to join processes there
-        device = PartialState(cpu=cpu).device
         self.sharded = wants_sharding(settings)
         bf16 = uses_bf16(settings, device)
         objectives = all_objectives(config)
@@ -100,22 +106,22 @@ class Trainer:
         teacher = open_teacher(config, device)
         if teacher is not None:
             examples = teacher.write_responses(examples)
-        self.course = Course(config, examples, self.accelerator.num_processes)
+        self.course = Course(config, examples, world)
         self.steps = self.course.steps
-        world = self.accelerator.num_processes
+        digest = examples.digest()
         self.about = {
             "processes": world,
+            "batch_size": configured,
             "turns": world * settings.batch_size,
-            "examples": examples.digest(),
+            "examples": digest,
         }
         self.step = 0
         self.watch = Watch(self.course.warmup)
         if checkpoint is not None:
-            checkpoint.check(self.about)
+            checkpoint.check(digest)
             self.step = checkpoint.step
             self.watch.load(checkpoint.state())
-        source = None if checkpoint is None else checkpoint.model
-        self.model = load_trainable(config, device, bf16, source)
+        self.model = load_trainable(config, device, bf16)
         self.collators = {
             stage.name: Collator(self.model.template, examples, config.data, stage.settings.used)
             for stage in self.course.stages
@@ -137,14 +143,12 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, settings.weight_decay), lr=settings.learning_rate
         )
-        if checkpoint is not None:
-            load_state(self.optimizer, checkpoint.optimizer())
         self.average = Average(self.model.network, settings.ema)
+        state = RunState(self.model.network, self.optimizer, self.average.averages)
         if checkpoint is not None:
-            self.average.load(checkpoint.folder)
-        self.saver = Saver(
-            config, self.accelerator, self.model, self.optimizer, self.average, self.about
-        )
+            with together():
+                state.read(checkpoint.folder)
+        self.saver = Saver(config, self.model, state, self.average, self.about)
         self.evaluation = Evaluation(config, self.model, self.objective, self.accelerator, dev)
         held_out = HeldOut(self.model, self.objective, dev, settings.seed)
         self.diagnosis = Diagnosis(config, self.objective, held_out, self.course, self.collators)
@@ -160,7 +164,8 @@ class Trainer:
             StopSignals() as signals,
         ):
             if self.step:
-                reporter.say(f"going on from step {self.step}")
+                turns = self.config.optimisation.batch_size
+                reporter.say(f"going on from step {self.step}, {turns} turns in a pass")
             for sentence in self.diagnosis.off:
                 reporter.say(sentence)
             if not self.step:
