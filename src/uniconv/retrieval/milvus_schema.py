@@ -59,15 +59,17 @@ def schema(client: Any, vector: str, dimension: int, language: str | None) -> An
     made.add_field(Field.row, DataType.INT64, is_primary=True)
     made.add_field(Field.id, DataType.VARCHAR, max_length=MOST_BYTES)
     made.add_field(Field.id_hash, DataType.INT64)
-    made.add_field(Field.title, DataType.VARCHAR, max_length=MOST_BYTES)
+    on_disk = {"mmap_enabled": True}  # what is read of the few passages that are found
+    made.add_field(Field.title, DataType.VARCHAR, max_length=MOST_BYTES, **on_disk)
     made.add_field(
         Field.content,
         DataType.VARCHAR,
         max_length=MOST_BYTES,
         enable_analyzer=True,
         analyzer_params=analyzer,
+        **on_disk,
     )
-    made.add_field(Field.metadata, DataType.JSON)
+    made.add_field(Field.metadata, DataType.JSON, **on_disk)
     made.add_field(
         Field.labels,
         DataType.ARRAY,
