@@ -277,3 +277,10 @@ def test_the_import_is_light() -> None:
         env={"PYTHONPATH": source},
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("lengths", [[0], [8, 4], [4, 4]])
+def test_matryoshka_lengths_rise(lengths: list[int]) -> None:
+    config = config_from(BASE | {"objectives": {"matryoshka": lengths}})
+    with pytest.raises(ConfigError, match=r"objectives.matryoshka: expected lengths of 1 or more"):
+        check_config(config)

@@ -123,7 +123,8 @@ def test_two_processes_equal_one(
     method: str, configure: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     model = {"method": method, "adapter": {"rank": 4, "dropout": 0.0}}
-    _check_two_equal_one(configure, tmp_path, VARIANTS, model=model)
+    objectives = {"matryoshka": [4, 9]}
+    _check_two_equal_one(configure, tmp_path, VARIANTS, model=model, objectives=objectives)
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora")
@@ -161,6 +162,7 @@ def test_two_processes_learn_from_a_teacher_as_one(
         tmp_path / "teacher"
     )
     objectives = {"scores": 1.0, "embeddings": 10.0, "tokens": 0.5, "grounded_tokens": 0.5}
+    objectives["matryoshka"] = [5]
     teacher = {"teacher": str(tmp_path / "teacher")}
     variants = {name: VARIANTS[name] for name in ("ddp", "fsdp-passes")}
     _check_two_equal_one(configure, tmp_path, variants, objectives=objectives, distillation=teacher)

@@ -49,6 +49,7 @@ FIXED = [
 
 
 MASKED = replace(WEIGHTS, session_mask=True)
+MATRYOSHKA = replace(WEIGHTS, matryoshka=(3, 8))
 LIKELIHOODS = replace(WEIGHTS, cii="likelihoods", cii_temperature=0.7)
 
 
@@ -126,6 +127,21 @@ def test_tree_equals_separate(family: str, method: str) -> None:
     assert min(batch.counts) > 0
     assert_equal(model, batch)
     assert_equal(model, batch, tokens=120)  # several trees, which repeat what they share
+
+
+@pytest.mark.parametrize("way", [Shared, Cached])
+@pytest.mark.parametrize("tokens", [16_384, 120])
+def test_matryoshka_lengths_are_learned_alike(
+    way: Callable[[UniConv, int], Forward], tokens: int
+) -> None:
+    model = trainable("llama", "lora")
+    batch = batch_of(model, FIXED)
+    found = run(model, batch, way, tokens, MATRYOSHKA)
+    assert_same(found, run(model, batch, Separate, weights=MATRYOSHKA))
+    whole = run(model, batch, Separate)
+    assert found[0]["retrieval"] > whole[0]["retrieval"] + 1
+    for name in ("retrieval_mrr", "retrieval_alignment", "cii", "generation"):
+        torch.testing.assert_close(found[0][name], whole[0][name], rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)

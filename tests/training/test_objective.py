@@ -12,6 +12,7 @@ from torch.nn.functional import log_softmax
 
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Objectives
+from uniconv.errors import ConfigError
 from uniconv.training.collate import Batch, Contrast, Writing
 from uniconv.training.forwards import length_groups
 from uniconv.training.objective import Objective
@@ -61,6 +62,32 @@ def test_retrieval_equals_a_loop(family: str) -> None:
         for query, document in enumerate((0, 1, 0))
     )
     assert found["retrieval_alignment"].item() == pytest.approx(apart, rel=1e-4)
+
+
+def test_matryoshka_retrieval_is_a_sum_over_prefixes_of_unit_length() -> None:
+    model = tiny_uniconv()
+    documents = [[1, 320, 2], [1, 321, 322, 323, 324, 2]]
+    part = Contrast(PROMPTS, documents, [0, 1, 0], [[7], [8], [7]], [7, 8])
+    weights = Objectives(generation=0, alpha=0, temperature=0.05, matryoshka=(2, 7))
+    with torch.no_grad():
+        queries, embedded = model.embed(PROMPTS), model.embed(documents)
+        found = Objective(model, weights).sums(Batch(retrieval=part))
+        expected, accuracy = 0.0, {}
+        for length in (2, 7, model.dimension):
+            pair = (one[:, :length] for one in (queries, embedded))
+            left, right = (one / one.norm(dim=1, keepdim=True) for one in pair)
+            odds = log_softmax(left @ right.T / 0.05, dim=1)
+            expected -= float(odds[0, 0] + odds[1, 1] + odds[2, 0])
+            accuracy[length] = float((odds.argmax(1) == torch.tensor([0, 1, 0])).sum())
+    assert found["retrieval"].item() == pytest.approx(expected, rel=1e-4)
+    assert found["retrieval_accuracy_2"].item() == accuracy[2]
+    assert found["retrieval_accuracy"].item() == accuracy[model.dimension]
+
+
+def test_a_matryoshka_length_is_below_the_models() -> None:
+    model = tiny_uniconv()
+    with pytest.raises(ConfigError, match=f"{model.dimension} is not below {model.dimension}, the"):
+        Objective(model, Objectives(matryoshka=(4, model.dimension)))
 
 
 def test_small_forward_passes_change_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -37,6 +38,11 @@ class Objectives:
     query is read with each response of its forward pass in the same process."""
     cii_temperature: float = number(1.0, above=0)
     """1: divides log-likelihoods, which differ by nats where similarities differ by hundredths."""
+    matryoshka: tuple[int, ...] = ()
+    """(): lengths of the beginnings of embeddings that are to retrieve on their own, such as
+    [64, 128]. InfoNCE of retrieval, and the divergence from a teacher's scores, are then sums over
+    these and the whole (Matryoshka Representation Learning, Kusupati et al. 2022, equation 1 with
+    weights of 1), so they weigh more beside the other parts."""
     session_mask: bool = False
     """false: responses of L_G see the conversation, as when answering. true: they see it through
     its marker alone (ChatRetriever), which presses what they need into the embedding."""
@@ -99,6 +105,16 @@ class Objectives:
         """Whether some part needs the probabilities of tokens."""
         scores = self.alpha and self.cii == "likelihoods"
         return bool(self.read.generation or self.read.gamma or scores)
+
+
+def matryoshka_problems(objectives: Objectives) -> Iterator[str]:
+    """What is wrong with the lengths, whatever the model."""
+    lengths = objectives.matryoshka
+    if list(lengths) != sorted(set(lengths)) or min(lengths, default=1) < 1:
+        yield (
+            "objectives.matryoshka: expected lengths of 1 or more, each greater than the one "
+            f"before, not {list(lengths)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from uniconv.config.distillation import Distillation, distillation_problems
 from uniconv.config.mining import Refresh
-from uniconv.config.objectives import Objectives
+from uniconv.config.objectives import Objectives, matryoshka_problems
 from uniconv.config.ranges import number, range_problems
 from uniconv.config.sources import Source, mixture_problems
 from uniconv.config.stages import Stage, all_objectives, refresh_problems, stage_problems
@@ -247,6 +247,7 @@ def check_config(config: TrainConfig, where: str = "configuration") -> None:
 def _combination_problems(config: TrainConfig) -> Iterator[str]:
     if config.output.exists() and not config.output.is_dir():
         yield f"output: {config.output} is a file; name a folder"
+    yield from matryoshka_problems(config.objectives)
     if config.model.quantise != "none":
         yield from _quantisation_problems(config.model)
         if config.optimisation.parallel == "fsdp":

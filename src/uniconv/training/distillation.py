@@ -17,7 +17,7 @@ from uniconv.model import UniConv
 from uniconv.training.collate import Batch, Contrast, Writing
 from uniconv.training.distributed import gather
 from uniconv.training.divergences import SoftTargets, embedding_distances, score_divergence
-from uniconv.training.losses import first_occurrences
+from uniconv.training.losses import first_occurrences, prefixes
 from uniconv.training.teacher_embeddings import TeacherEmbeddings
 
 
@@ -102,10 +102,15 @@ class Distiller:
         taught_documents, taught = taught_documents.to(queries.device), taught.to(queries.device)
         sums: dict[str, Tensor] = {}
         if weights.scores:
-            with torch.autocast(queries.device.type, enabled=False):
-                logits = queries.float() @ documents.float().T / weights.temperature
             expected = taught @ taught_documents.T / self._embeddings.temperature
-            sums["retrieval_scores"] = score_divergence(logits, expected)
+            pairs = [(queries, documents)] + [
+                (prefixes(queries, length), prefixes(documents, length))
+                for length in weights.matryoshka
+            ]
+            divergences = [
+                score_divergence(_cosines(*pair) / weights.temperature, expected) for pair in pairs
+            ]
+            sums["retrieval_scores"] = torch.stack(divergences).sum()
         if weights.embeddings:
             everything, _ = gather(queries)
             taught_everything, _ = gather(taught)
@@ -120,6 +125,11 @@ class Distiller:
             share = len(everything) / max(len(documents), 1)
             sums["retrieval_embeddings"] = (of_queries.sum() + share * of_documents.sum()) / 2
         return sums
+
+
+def _cosines(queries: Tensor, documents: Tensor) -> Tensor:
+    with torch.autocast(queries.device.type, enabled=False):
+        return queries.float() @ documents.float().T
 
 
 def _unique(keys: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import grad
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100
@@ -49,6 +49,11 @@ def no_negatives(labels: Tensor, own: Tensor, keys: Tensor) -> Tensor:
     places = torch.arange(len(keys), device=keys.device)
     excluded = relevant | (first_occurrences(keys) != places)
     return excluded.scatter(1, labels[:, None], False)
+
+
+def prefixes(embeddings: Tensor, length: int) -> Tensor:
+    """The first ``length`` components of each embedding, L2-normalised: float32 [n, length]."""
+    return normalize(embeddings[:, :length].float(), dim=1)
 
 
 def similarities(

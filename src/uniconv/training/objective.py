@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from uniconv.config import Objectives
+from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.training.collate import PARTS, Batch, Contrast, Writing
 from uniconv.training.distillation import Candidates, Distiller
@@ -17,6 +18,7 @@ from uniconv.training.losses import (
     contrastive,
     first_occurrences,
     no_negatives,
+    prefixes,
     reciprocal_ranks,
     similarities,
     squared_distances,
@@ -50,7 +52,17 @@ class Objective(nn.Module):
         self.use(weights)
 
     def use(self, weights: Objectives) -> None:
-        """Takes other weights and another temperature from now on; in all processes alike."""
+        """Takes other weights and another temperature from now on; in all processes alike.
+
+        Raises:
+            ConfigError: a Matryoshka length is not below that of the model's embeddings.
+        """
+        longest = max(weights.matryoshka, default=0)
+        if longest >= self._model.dimension:
+            raise ConfigError(
+                f"objectives.matryoshka: {longest} is not below {self._model.dimension}, the "
+                "length of the model's embeddings, which are always learned whole as well"
+            )
         self.objectives = weights
         self.weights = dict(zip(PARTS, weights.weights, strict=True)) | weights.taught
 
@@ -75,7 +87,8 @@ class Objective(nn.Module):
         """Sums over this process's queries or tokens, float32 scalars.
 
         Keys are PARTS of weight above 0, what is learned from a teacher as ``{part}_{what}``, and,
-        without gradients, ``{part}_mrr`` and ``{part}_accuracy`` of the contrastive ones, with
+        without gradients, ``{part}_mrr`` and ``{part}_accuracy`` of the contrastive ones (of
+        retrieval also by Matryoshka length, ``retrieval_mrr_64``), with
         ``{part}_alignment`` and ``{part}_uniformity`` where they compare embeddings: all as sums
         over queries. Documents of all processes are candidates.
         """
@@ -126,8 +139,14 @@ class Objective(nn.Module):
         first = first_occurrences(keys)
         labels = first[labels + offset]
         excluded = no_negatives(labels, own, keys)
-        logits = similarities(queries, documents, excluded, self.objectives.temperature)
+        temperature = self.objectives.temperature
+        logits = similarities(queries, documents, excluded, temperature)
         sums = self._found(name, logits, labels)
+        for length in self.objectives.matryoshka if name == "retrieval" else ():
+            pair = prefixes(queries, length), prefixes(documents, length)
+            found = self._found(name, similarities(*pair, excluded, temperature), labels)
+            sums[name] = sums[name] + found.pop(name)
+            sums |= {f"{measure}_{length}": value for measure, value in found.items()}
         if name == "retrieval" and self._distiller is not None:
             candidates = Candidates(documents, keys, offset)
             sums |= self._distiller.contrast(part, queries, candidates, self.objectives)
