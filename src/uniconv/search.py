@@ -234,7 +234,7 @@ class ConversationalSearch:
         compared between questions and between collections of any size, unlike the scores
         themselves. ``embedding`` is float32 [d]; n are the passages that ``filters`` leave.
         """
-        scores = self._background @ embedding
+        scores = self._background @ self.index.cut(embedding)
         deviations = float((best - scores.mean()) / max(float(scores.std()), 1e-6))
         return deviations - math.sqrt(2 * math.log(self.index.count(filters)))
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
@@ -16,6 +16,7 @@ from uniconv.errors import ConfigError
 if TYPE_CHECKING:
     from uniconv.retrieval.encoding import Encoder
     from uniconv.retrieval.milvus_loading import LoadReport
+    from uniconv.retrieval.planning import Plan
 
 _SHARE = re.compile(r"(\d+)/(\d+)")
 
@@ -26,6 +27,8 @@ def index(
     out: Path,
     model: str = "embedded",
     exact: bool = False,
+    dimensions: int | None = None,
+    vectors: Literal["float32", "int8", "binary"] | None = None,
     processes: int | None = None,
     ray: str | None = None,
     prepare: bool = False,
@@ -41,6 +44,10 @@ def index(
             is in its folder (docs/milvus.md).
         model: A UniConv checkpoint, any causal LM, or "embedded" for the one that comes along.
         exact: Search all vectors however many there are; without it, approximately above 100,000.
+        dimensions: How many dimensions of the vectors to keep, from the first; by default as the
+            index has it, all in a new one (docs/vectors.md).
+        vectors: How to keep them: float32, int8 (a quarter) or binary (int8 on disk, a bit in
+            memory); by default as the index has it, float32 in a new one.
         processes: Encode in so many processes of this machine, each with a GPU if there are any.
         ray: Encode on a Ray cluster: its address, auto, or local for this machine (extra ray).
             With processes, by so many workers.
@@ -54,6 +61,8 @@ def index(
     chosen = [name for name, is_on in steps.items() if is_on]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} can't go together; choose one")
+    how = {"--dimensions": dimensions, "--vectors": vectors}
+    kept = [name for name, value in how.items() if value is not None]
     from uniconv.config.milvus import is_milvus
 
     if is_milvus(out):
@@ -62,8 +71,12 @@ def index(
                 f"{out}: {chosen[0]} makes an index folder, so name that; when it is made, "
                 f"'uniconv index --out {out}' loads it"
             )
+        if kept:
+            raise ConfigError(f"{out}: Milvus is given whole vectors; leave out {kept[0]}")
         print(_index_in_milvus(sources, out, model))
         return
+    if kept and not sources:
+        raise ConfigError(f"{kept[0]} was decided when the index was prepared; leave it out")
     if not sources and not (shard or merge):
         raise ConfigError("name the folders and files to index")
     from uniconv.retrieval.vectors import EXACT_BELOW
@@ -75,18 +88,20 @@ def index(
         print(merge_index(out, exact_below=exact_below))
         return
     from uniconv.model import UniConv
+    from uniconv.retrieval.building import build_index
+    from uniconv.retrieval.sharing import prepare_index
 
     load = partial(UniConv.from_pretrained, model)
+    begin = partial(prepare_index, sources, out, dimensions=dimensions, vectors=vectors)
     if shard is not None:
-        _encode_share(sources, out, load, shard)
+        _encode_share(begin if sources else None, out, load, shard)
     elif prepare:
-        print(_prepare(sources, out, load) or "nothing has changed")
+        print(_prepare(begin, load) or "nothing has changed")
     elif processes is not None or ray is not None:
-        _encode_elsewhere(sources, out, load, exact_below, processes, ray)
+        _encode_elsewhere(begin, out, load, exact_below, processes, ray)
     else:
-        from uniconv.retrieval.building import build_index
-
-        print(build_index(sources, out, load(), exact_below=exact_below))
+        make = partial(build_index, dimensions=dimensions, vectors=vectors)
+        print(make(sources, out, load(), exact_below=exact_below))
 
 
 def _index_in_milvus(sources: tuple[str, ...], out: Path, model: str) -> LoadReport:
@@ -99,18 +114,16 @@ def _index_in_milvus(sources: tuple[str, ...], out: Path, model: str) -> LoadRep
     return index_in_milvus(sources, out, UniConv.from_pretrained(model))
 
 
-def _prepare(sources: tuple[str, ...], out: Path, load: Callable[..., Encoder]) -> str | None:
+def _prepare(begin: Callable[..., Plan | None], load: Callable[..., Encoder]) -> str | None:
     """What is to be done, None if nothing; the model needs no GPU for this."""
-    from uniconv.retrieval.sharing import prepare_index
-
-    plan = prepare_index(sources, out, load(device="cpu"))
+    plan = begin(load(device="cpu"))
     return str(plan) if plan else None
 
 
 def _encode_share(
-    sources: tuple[str, ...], out: Path, load: Callable[[], Encoder], shard: str
+    begin: Callable[..., Plan | None] | None, out: Path, load: Callable[[], Encoder], shard: str
 ) -> None:
-    from uniconv.retrieval.sharing import check_share, encode_share, prepare_index
+    from uniconv.retrieval.sharing import check_share, encode_share
 
     found = _SHARE.fullmatch(shard)
     if found is None:
@@ -118,14 +131,14 @@ def _encode_share(
     share = int(found[1]), int(found[2])
     check_share(*share)
     loaded = load()
-    if sources and prepare_index(sources, out, loaded, replace=False) is None:
+    if begin is not None and begin(loaded, replace=False) is None:
         print("nothing has changed")
         return
     print(encode_share(out, loaded, *share))
 
 
 def _encode_elsewhere(
-    sources: tuple[str, ...],
+    begin: Callable[..., Plan | None],
     out: Path,
     load: Callable[..., Encoder],
     exact_below: int,
@@ -134,7 +147,7 @@ def _encode_elsewhere(
 ) -> None:
     from uniconv.retrieval.sharing import merge_index
 
-    plan = _prepare(sources, out, load)
+    plan = _prepare(begin, load)
     if plan is None:
         print("nothing has changed")
         return

@@ -31,6 +31,7 @@ from uniconv.retrieval.making import (
 )
 from uniconv.retrieval.planning import Work
 from uniconv.retrieval.publishing import only_writer, remove_versions
+from uniconv.retrieval.quantisation import Storage, VectorSettings
 from uniconv.retrieval.reading import FileReader
 from uniconv.retrieval.vectors import EXACT_BELOW
 
@@ -44,6 +45,8 @@ def build_index(
     language: str | None = "english",
     rows_per_shard: int = SHARD_ROWS,
     exact_below: int = EXACT_BELOW,
+    dimensions: int | None = None,
+    vectors: Storage | None = None,
     quiet: bool = False,
 ) -> BuildReport:
     """Makes the index folder ``out`` hold exactly the passages of ``sources``.
@@ -52,10 +55,13 @@ def build_index(
     again, unless the model is another. Whoever reads the index meanwhile sees the old version or
     the new one. A run that was stopped goes on at the last whole shard of ``rows_per_shard``
     passages, as long as the files before it stay the same. ``language`` is that of BM25's stop
-    words, None for none. Above ``exact_below`` passages the vector search is approximate.
+    words, None for none. Above ``exact_below`` passages the vector search is approximate. The
+    first ``dimensions`` of the vectors are kept as ``vectors`` says; None is as the index has it,
+    all of them as float32 in a new one.
 
     Raises:
-        UniConvError: a source does not exist, no passage was found, or an id is used twice.
+        UniConvError: a source does not exist, no passage was found, an id is used twice, or the
+            model's vectors have fewer dimensions.
         DataError: a line of a corpus is malformed.
         IndexFolderError: another process is updating the index, or ``out`` is something else.
     """
@@ -68,7 +74,9 @@ def build_index(
         old = FolderIndex.open(folder) if version else None
         remove_versions(folder, keep=version)
         record = ModelRecord.of(model)
-        settings = (record, chunking.size, chunking.overlap, language)
+        before = old.manifest.vectors if old else VectorSettings()
+        kept = before.changed(record.dimension, dimensions, vectors)
+        settings = (record, chunking.size, chunking.overlap, language, kept)
         reader = FileReader(files, chunking, old)
         if old is not None and is_settled(old, settings, reader):
             return report(old.manifest, old.manifest, 0, started)

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from uniconv.config import MiningConfig, QueryForm
 from uniconv.data.beir import read_corpus
 from uniconv.data.runs import Run, ranked, read_run
@@ -142,7 +144,7 @@ class ByModel(Candidates):
         """All scores are made anew: those of an approximate index are not exact."""
         positives = self.rows(query)
         rows = [*positives, *(self._row(query, one.id, "found") for one in found)]
-        scores = (self._index.vectors[rows] @ embedding).tolist()
+        scores = (self._index.vectors[np.array(rows)] @ self._index.cut(embedding)).tolist()
         candidates = [
             ScoredPassage(passage, score)
             for passage, score in zip(found, scores[len(positives) :], strict=True)

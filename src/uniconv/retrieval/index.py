@@ -4,7 +4,7 @@ The folder holds ``index.json``, which names the current version, and ``versions
 
 - ``manifest.json``: the model, the settings, and the files that were read, with their checksums
 - ``passages.arrow``, ``ids.npy``: the passages (store.py)
-- ``vectors.npy`` and, for many passages, ``ivf.faiss`` (vectors.py)
+- ``vectors.npy`` and what belongs to it (quantisation.py, approximate.py)
 - ``bm25/`` (bm25.py)
 
 A version never changes. ``build_index`` (building.py) makes a new one beside it, renames
@@ -25,18 +25,13 @@ import numpy as np
 
 from uniconv.config.milvus import is_milvus
 from uniconv.errors import IndexFolderError
+from uniconv.retrieval.approximate import open_vector_index
 from uniconv.retrieval.bm25 import BM25
 from uniconv.retrieval.filters import MetadataFilters, Wanted, matches, wanted
 from uniconv.retrieval.interface import Index, ModelRecord
+from uniconv.retrieval.quantisation import Kept, VectorSettings, open_kept
 from uniconv.retrieval.store import PassageStore
-from uniconv.retrieval.vectors import (
-    VECTOR_FILE,
-    ExactIndex,
-    Floats,
-    Rows,
-    block_search,
-    open_vector_index,
-)
+from uniconv.retrieval.vectors import Floats, Rows, block_search
 from uniconv.types import Passage, ScoredPassage
 
 FORMAT = 1
@@ -62,6 +57,10 @@ class FileRecord:
     problem: str | None = None
 
 
+Settings = tuple[ModelRecord, int, int, str | None, VectorSettings]
+"""As ``Manifest.settings``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a version was made from; ``files`` by their absolute paths."""
@@ -70,13 +69,14 @@ class Manifest:
     chunk_size: int
     chunk_overlap: int
     language: str | None
+    vectors: VectorSettings
     files: dict[str, FileRecord]
     provenance: dict[str, Any]
 
     @property
-    def settings(self) -> tuple[ModelRecord, int, int, str | None]:
+    def settings(self) -> Settings:
         """All that decides what a file becomes."""
-        return self.model, self.chunk_size, self.chunk_overlap, self.language
+        return self.model, self.chunk_size, self.chunk_overlap, self.language, self.vectors
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -86,7 +86,9 @@ class Manifest:
     def from_json(cls, value: dict[str, Any]) -> Manifest:
         """Raises KeyError or TypeError where the values don't fit."""
         files = {path: FileRecord(**record) for path, record in value["files"].items()}
-        return cls(**{**value, "model": ModelRecord(**value["model"]), "files": files})
+        model = ModelRecord(**value["model"])
+        vectors = VectorSettings(**value.get("vectors", {}))
+        return cls(**{**value, "model": model, "vectors": vectors, "files": files})
 
 
 class FolderIndex(Index):
@@ -100,8 +102,8 @@ class FolderIndex(Index):
         self.manifest = Manifest.from_json(json.loads((here / MANIFEST).read_bytes()))
         self.model = self.manifest.model
         self.store = PassageStore(here)
-        self.vectors: Floats = np.load(here / VECTOR_FILE, mmap_mode="r")
-        self._dense = open_vector_index(here)
+        self.vectors = open_kept(here)
+        self._dense = open_vector_index(here, self.manifest.vectors.storage)
         self.bm25 = BM25.load(here / BM25_FOLDER, self.manifest.language)
         sizes = {len(self.store), len(self.vectors), len(self._dense), len(self.bm25)}
         if len(sizes) > 1:
@@ -134,7 +136,7 @@ class FolderIndex(Index):
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether every vector is compared with a query."""
-        return isinstance(self._dense, ExactIndex)
+        return self._dense.exhaustive
 
     @cached_property
     def identity(self) -> str:  # type: ignore[override]
@@ -158,11 +160,14 @@ class FolderIndex(Index):
     def vectors_at(self, rows: Sequence[int]) -> Floats:
         return np.asarray(self.vectors[np.asarray(rows, np.int64)])
 
+    def cut(self, embeddings: Floats) -> Floats:
+        return self.manifest.vectors.cut(embeddings)
+
     def _search(
         self, embeddings: Floats, k: int, filters: MetadataFilters
     ) -> list[list[ScoredPassage]]:
         """Filtered vectors are compared one and all, whatever the number of passages."""
-        asked = wanted(filters)
+        asked, embeddings = wanted(filters), self.cut(embeddings)
         if not asked:
             return self._scored(zip(*self._dense.search(embeddings, k), strict=True))
         matching = self._matching(asked)
@@ -198,7 +203,7 @@ class FolderIndex(Index):
 class _Chosen:
     """Some rows of a matrix, asked for block by block."""
 
-    def __init__(self, vectors: Floats, rows: Rows) -> None:
+    def __init__(self, vectors: Kept, rows: Rows) -> None:
         self._vectors = vectors
         self._rows = rows
 

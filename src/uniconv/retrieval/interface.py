@@ -85,7 +85,7 @@ class Index(ABC):
 
     @abstractmethod
     def vectors_at(self, rows: Sequence[int]) -> Floats:
-        """The vectors of some rows, float32 [len(rows), d], in the order given."""
+        """The vectors of some rows, float32 as ``cut`` gives, in the order given."""
 
     @abstractmethod
     def _search(
@@ -98,6 +98,10 @@ class Index(ABC):
         self, texts: Sequence[str], k: int, filters: MetadataFilters
     ) -> list[list[ScoredPassage]]:
         """As ``search_text``, for one text or more."""
+
+    def cut(self, embeddings: Floats) -> Floats:
+        """What of embeddings, float32 [..., d], is compared with the index's vectors: all, here."""
+        return embeddings
 
     def search(
         self, embeddings: Floats, k: int, filters: MetadataFilters | None = None
@@ -133,7 +137,7 @@ class Index(ABC):
 
     @property
     def dimension(self) -> int:
-        """The length of the vectors."""
+        """The length of the model's embeddings."""
         return self.model.dimension
 
     def check_model(self, model: Encoder) -> None:

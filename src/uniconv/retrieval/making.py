@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uniconv.data.beir import find_repeated_id
 from uniconv.errors import IndexFolderError, UniConvError
-from uniconv.files import atomic, provenance, write_json
+from uniconv.files import provenance, write_json
+from uniconv.retrieval.approximate import build_vector_index
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.encoding import Shards
-from uniconv.retrieval.index import BM25_FOLDER, MANIFEST, FileRecord, FolderIndex, Manifest
+from uniconv.retrieval.index import (
+    BM25_FOLDER,
+    MANIFEST,
+    FileRecord,
+    FolderIndex,
+    Manifest,
+    Settings,
+)
 from uniconv.retrieval.interface import ModelRecord
 from uniconv.retrieval.planning import Work, begin_store, write_plan
 from uniconv.retrieval.publishing import publish
+from uniconv.retrieval.quantisation import write_kept
 from uniconv.retrieval.reading import FileReader, file_of
 from uniconv.retrieval.store import ID_FILE, TEXT_FILE, DuplicateIdError, PassageStore
-from uniconv.retrieval.vectors import VECTOR_FILE, Floats, build_vector_index
-
-Settings = tuple[ModelRecord, int, int, str | None]
-"""As ``Manifest.settings``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def plan_index(
         folder,
         store,
         Manifest(*settings, reader.records, provenance()),
-        known=old.store.digests() if old is not None and _same_model(old, settings[0]) else None,
+        known=old.store.digests() if old is not None and _reusable(old, settings) else None,
         old=version,
         rows_per_shard=rows_per_shard,
         shared=shared,
@@ -126,13 +130,14 @@ def finish_index(
         if left.name not in (TEXT_FILE, ID_FILE):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     task = progress.add_task("Indexing", total=3)
-    known = old.vectors if old is not None and _same_model(old, model) else None
-    shape = (len(work.store), model.dimension)
-    _write_vectors(work.staging / VECTOR_FILE, shape, work.vectors(shards, known))
+    planned = work.plan.manifest
+    known = old.vectors if old is not None and _reusable(old, planned.settings) else None
+    blocks = work.vectors(shards, known, planned.vectors.cut)
+    write_kept(work.staging, len(work.store), model.dimension, blocks, planned.vectors)
     progress.advance(task)
-    build_vector_index(work.staging, exact_below=exact_below)
+    build_vector_index(work.staging, planned.vectors.storage, exact_below=exact_below)
     progress.advance(task)
-    manifest = replace(work.plan.manifest, model=model, provenance=provenance())
+    manifest = replace(planned, model=model, provenance=provenance())
     texts = (passage_text(passage) for passage in work.store)
     BM25.build(texts, work.staging / BM25_FOLDER, manifest.language)
     progress.advance(task)
@@ -141,16 +146,11 @@ def finish_index(
     return report(old.manifest if old else None, manifest, work.plan.new, started)
 
 
-def _same_model(old: FolderIndex, model: ModelRecord) -> bool:
-    return old.manifest.model.fingerprint == model.fingerprint
-
-
-def _write_vectors(path: Path, shape: tuple[int, int], blocks: Iterable[Floats]) -> None:
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks:
-            file.write(block.tobytes())
+def _reusable(old: FolderIndex, settings: Settings) -> bool:
+    """Whether an index's vectors can be those of the next version."""
+    before = old.manifest
+    same_model = before.model.fingerprint == settings[0].fingerprint
+    return same_model and before.vectors.suffices(settings[-1])
 
 
 def _write_store(staging: Path, reader: FileReader, on_file: Callable[[], None]) -> PassageStore:

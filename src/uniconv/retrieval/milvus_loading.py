@@ -73,7 +73,8 @@ def load_in_milvus(path: Path | str, *, quiet: bool = False) -> LoadReport:
 
     Raises:
         ConfigError: the configuration is wrong.
-        IndexFolderError: there is no index in the folder, or Milvus can't be reached or refuses.
+        IndexFolderError: there is no index in the folder, its vectors are cut, or Milvus can't be
+            reached or refuses.
         UniConvError: a passage is longer than Milvus allows.
     """
     config = load_milvus(path)
@@ -90,6 +91,12 @@ class _Loading:
         self._config = config
         self._client = client
         self._source = source
+        if source.manifest.vectors.dimensions is not None:
+            raise IndexFolderError(
+                f"{source.folder}: keeps {source.manifest.vectors.dimensions} of the "
+                f"{source.dimension} dimensions of its vectors, and Milvus is given whole ones; "
+                f"index it with --dimensions {source.dimension} first"
+            )
         self._note = source.folder / NOTE
         self._vector = Field.vector(source.model.fingerprint)
         made_from = [source.version, config.shards, config.properties, asdict(config.index)]

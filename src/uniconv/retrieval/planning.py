@@ -36,8 +36,8 @@ from uniconv.retrieval.encoding import (
     made_from,
     shards_of,
 )
-from uniconv.retrieval.index import Manifest
-from uniconv.retrieval.interface import ModelRecord
+from uniconv.retrieval.index import Manifest, Settings
+from uniconv.retrieval.quantisation import Kept
 from uniconv.retrieval.reading import FileReader
 from uniconv.retrieval.store import Digests, PassageStore
 from uniconv.retrieval.vectors import Floats, Rows
@@ -103,7 +103,7 @@ class Work:
 
     def difference(
         self,
-        settings: tuple[ModelRecord, int, int, str | None],
+        settings: Settings,
         reader: FileReader,
         old: str | None,
     ) -> str | None:
@@ -111,8 +111,10 @@ class Work:
         manifest = self.plan.manifest
         if manifest.model.fingerprint != settings[0].fingerprint:
             return f"another model ('{manifest.model.name}')"
-        if manifest.settings[1:] != settings[1:]:
+        if manifest.settings[1:4] != settings[1:4]:
             return "other chunks or another language"
+        if manifest.vectors != settings[4]:
+            return "vectors kept otherwise"
         if path := reader.first_difference(manifest.files):
             return f"other files (see {path})"
         if self.plan.old != old:
@@ -189,19 +191,25 @@ class Work:
             )
         return Shards([path for path, _ in self._shards], self.plan.rows_per_shard)
 
-    def vectors(self, shards: Shards, known: Floats | None) -> Iterator[Floats]:
+    def vectors(
+        self, shards: Shards, known: Kept | None, cut: Callable[[Floats], Floats]
+    ) -> Iterator[Floats]:
         """The vectors of all passages in their order, float32 blocks of [rows, d].
 
-        ``known`` are those of the version before.
+        ``known`` are those of the version before. ``cut`` makes of those and of the new ones what
+        is to be kept.
         """
         for start in range(0, len(self._places), self.plan.rows_per_shard):
             places = self._places[start : start + self.plan.rows_per_shard]
-            block = np.empty((len(places), self.plan.manifest.model.dimension), np.float32)
             is_new = places >= 0
+            parts = []
             if is_new.any():
-                block[is_new] = shards.take(places[is_new])
+                parts.append((is_new, cut(shards.take(places[is_new]))))
             if known is not None and not is_new.all():
-                block[~is_new] = known[-1 - places[~is_new]]
+                parts.append((~is_new, cut(known[-1 - places[~is_new]])))
+            block = np.empty((len(places), parts[0][1].shape[1]), np.float32)
+            for where, vectors in parts:
+                block[where] = vectors
             yield block
 
     def forget_others(self) -> None:

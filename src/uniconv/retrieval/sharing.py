@@ -21,11 +21,10 @@ from uniconv.retrieval.bm25 import check_language
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import find_files
 from uniconv.retrieval.encoding import SHARD_ROWS, Encoder
-from uniconv.retrieval.index import FolderIndex, index_folder
+from uniconv.retrieval.index import FolderIndex, Manifest, Settings, index_folder
 from uniconv.retrieval.interface import ModelRecord
 from uniconv.retrieval.making import (
     BuildReport,
-    Settings,
     finish_index,
     is_settled,
     plan_index,
@@ -33,6 +32,7 @@ from uniconv.retrieval.making import (
 )
 from uniconv.retrieval.planning import Plan, Work
 from uniconv.retrieval.publishing import only_writer, published, remove_versions
+from uniconv.retrieval.quantisation import Storage, VectorSettings
 from uniconv.retrieval.reading import FileReader
 from uniconv.retrieval.vectors import EXACT_BELOW
 
@@ -68,6 +68,8 @@ def prepare_index(
     chunking: Chunking | None = None,
     language: str | None = "english",
     rows_per_shard: int = SHARD_ROWS,
+    dimensions: int | None = None,
+    vectors: Storage | None = None,
     replace: bool = True,
     quiet: bool = False,
 ) -> Plan | None:
@@ -75,27 +77,37 @@ def prepare_index(
 
     The model is looked at, not run. What was prepared before stays if it is for the same, else it
     is replaced. With ``replace`` off, for processes that start at once, that is refused, and all
-    but the first wait for the first; files are the same if their checksums are.
+    but the first wait for the first; files are the same if their checksums are. ``dimensions`` and
+    ``vectors`` are as of ``build_index``, for the index that is made of the shards; in these all
+    vectors are whole.
 
     Raises:
         UniConvError, DataError, IndexFolderError: as of ``build_index``.
     """
     chunking = chunking or Chunking()
     check_language(language)
-    settings = (ModelRecord.of(model), chunking.size, chunking.overlap, language)
+    record = ModelRecord.of(model)
+
+    def settings_after(before: Manifest | None) -> Settings:
+        kept = before.vectors if before else VectorSettings()
+        kept = kept.changed(record.dimension, dimensions, vectors)
+        return record, chunking.size, chunking.overlap, language, kept
+
     files = find_files(sources)
     folder = index_folder(out)
     if not replace and (work := Work.open(folder)) is not None and work.plan.shared:
+        settings = settings_after(work.plan.manifest)
         _refuse_another(folder, work, settings, FileReader(files, chunking, None))
         return work.plan
     with only_writer(folder, wait=not replace) as version, show_progress(quiet) as progress:
         old = FolderIndex.open(folder) if version else None
         remove_versions(folder, keep=version)
         reader = FileReader(files, chunking, old)
+        settings = settings_after(old.manifest if old else None)
         if is_settled(old, settings, reader):
             return None
         if not replace and (work := Work.open(folder)) is not None and work.plan.shared:
-            _refuse_another(folder, work, settings, reader)
+            _refuse_another(folder, work, settings_after(work.plan.manifest), reader)
         return plan_index(
             folder, reader, settings, old, progress, rows_per_shard=rows_per_shard, shared=True
         ).plan

@@ -1,7 +1,7 @@
-"""Nearest passages by inner product: exact while that is quick, approximate above.
+"""Nearest vectors by inner product, all of them compared.
 
-The vectors themselves always lie in one memory-mapped ``vectors.npy``. Up to 100,000 of them a
-search goes through all; above, faiss's ``IVF(sqrt n),SQ8`` beside it is searched.
+What an index keeps of its vectors lies in ``vectors.npy`` (quantisation.py); above 100,000, what
+lies beside it is searched (approximate.py).
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isqrt
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-from uniconv.files import atomic
-
 if TYPE_CHECKING:
     from torch import Tensor
 
 VECTOR_FILE = "vectors.npy"
-IVF_FILE = "ivf.faiss"
 EXACT_BELOW = 100_000
-PROBES = 32
 BATCH_QUERIES = 16  # from here on the block product is quicker than faiss's scan
-_TRAINING_PER_LIST = 64
 _BLOCK = 16_384
 _CHUNK = 1024  # queries whose scores with a block are in memory at once
 
@@ -37,7 +30,12 @@ _Best: TypeAlias = "tuple[Tensor, Tensor]"  # scores and rows of the best so far
 
 
 class VectorIndex(ABC):
-    """Finds the vectors with the greatest inner product with a query."""
+    """Finds the vectors with the greatest inner product with a query.
+
+    ``exhaustive`` ones compare every vector with it.
+    """
+
+    exhaustive: bool
 
     @abstractmethod
     def __len__(self) -> int:
@@ -51,13 +49,24 @@ class VectorIndex(ABC):
         """
 
 
+class Vectors(Protocol):
+    """Rows of numbers that are asked for block by block, such as a mapped file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Floats: ...
+
+
 class ExactIndex(VectorIndex):
     """Every vector is compared, straight from the mapped file.
 
-    One query goes through faiss's scan; for a batch the block product is several times quicker.
+    One query goes through faiss's scan, which reads float32; for a batch the block product is
+    several times quicker.
     """
 
-    def __init__(self, vectors: Floats) -> None:
+    exhaustive = True
+
+    def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
     def __len__(self) -> int:
@@ -65,7 +74,7 @@ class ExactIndex(VectorIndex):
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         k = min(k, len(self))
-        if len(queries) >= BATCH_QUERIES:
+        if len(queries) >= BATCH_QUERIES or not isinstance(self._vectors, np.ndarray):
             return block_search(queries, self._vectors, k)
         scores, rows = faiss.knn(
             np.ascontiguousarray(queries, np.float32),
@@ -74,74 +83,6 @@ class ExactIndex(VectorIndex):
             metric=faiss.METRIC_INNER_PRODUCT,
         )
         return scores, rows
-
-
-class IVFIndex(VectorIndex):
-    """faiss's inverted lists of bytes (``IVF,SQ8``), memory-mapped; 32 lists are searched."""
-
-    def __init__(self, path: Path) -> None:
-        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-        index.nprobe = PROBES
-        self._index = index
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        scores, rows = self._index.search(
-            np.ascontiguousarray(queries, np.float32), min(k, len(self))
-        )
-        return scores, rows
-
-
-def build_vector_index(
-    folder: Path, *, exact_below: int = EXACT_BELOW, seed: int = 0
-) -> VectorIndex:
-    """Makes what is needed to search ``vectors.npy`` in ``folder``, and opens it.
-
-    Above ``exact_below`` vectors this holds a byte per component in memory while it builds.
-    """
-    vectors = np.load(folder / VECTOR_FILE, mmap_mode="r")
-    if len(vectors) > exact_below:
-        index = _train(vectors, seed)
-        for start in range(0, len(vectors), _BLOCK):
-            index.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
-        with atomic(folder / IVF_FILE) as temporary:
-            try:
-                faiss.write_index(index, str(temporary))
-            except RuntimeError as error:  # how faiss tells of a full disk
-                raise OSError(str(error).splitlines()[-1]) from error
-    return open_vector_index(folder)
-
-
-def _train(vectors: Floats, seed: int) -> Any:
-    lists = isqrt(len(vectors))
-    count = min(len(vectors), lists * _TRAINING_PER_LIST)
-    sample = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
-    factory = f"IVF{lists},SQ8"
-    index: Any = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = seed
-    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
-    return index
-
-
-def open_vector_index(folder: Path) -> VectorIndex:
-    """Opens what ``build_vector_index`` made.
-
-    Raises:
-        OSError, ValueError, RuntimeError: a file is missing or damaged.
-    """
-    if (folder / IVF_FILE).exists():
-        return IVFIndex(folder / IVF_FILE)
-    return ExactIndex(np.load(folder / VECTOR_FILE, mmap_mode="r"))
-
-
-class Vectors(Protocol):
-    """Rows of numbers that are asked for block by block, such as a mapped file."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> Floats: ...
 
 
 def block_search(
