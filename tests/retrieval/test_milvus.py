@@ -141,12 +141,15 @@ def test_a_message_is_bounded_in_bytes(place, monkeypatch):
 def test_a_reader_goes_over_to_the_new_collection(place):
     place.index(CORPUS)
     (before,) = place.collections()
-    reader, failed, stop = Index.open(place.path), [], threading.Event()
+    theirs = f"{place.name}_{'0' * 16}"  # looks like an old version, and isn't one
+    place.client.create_collection(theirs, dimension=4)
+    reader, failed, stop, searches = Index.open(place.path), [], threading.Event(), []
 
     def read():
         while not stop.is_set():
             try:
                 assert nearest(reader, CORPUS[1]) == CORPUS[1]
+                searches.append(1)
             except BaseException as error:
                 failed.append(error)
 
@@ -159,9 +162,11 @@ def test_a_reader_goes_over_to_the_new_collection(place):
         stop.set()
         thread.join()
     assert not failed
+    assert len(searches) > 10
     assert nearest(reader, new) == new
     assert reader.passage("p0") is None
-    assert place.collections() == [report.collection] != [before]
+    assert sorted(place.collections()) == sorted([report.collection, theirs])
+    assert report.collection != before
     assert report.built.encoded == 1
 
 

@@ -212,7 +212,10 @@ class _Loading:
         ours = re.compile(re.escape(config.collection) + "_[0-9a-f]{16}")
         with told(config):
             for name in client.list_collections(timeout=config.timeout):
-                if name != self._name and ours.fullmatch(name):
+                if name == self._name or not ours.fullmatch(name):
+                    continue
+                record = Record.read(client.describe_collection(name, timeout=config.timeout))
+                if record is not None and record.alias == config.collection:
                     client.drop_collection(name, timeout=config.timeout)
 
 
