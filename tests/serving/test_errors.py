@@ -117,7 +117,9 @@ def test_filters_on_metadata(client: TestClient) -> None:
         assert {one["metadata"]["file"] for one in found} == {"tower.md", "bread.md"}
 
 
-def test_an_index_whose_server_is_gone(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_whose_server_is_gone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def search(*_: Any) -> None:
         raise IndexServerError("http://milvus.internal:19530: can't be reached")
 
@@ -125,6 +127,7 @@ def test_an_index_whose_server_is_gone(client: TestClient, monkeypatch: pytest.M
     response = client.post(SEARCH, json={"query": "a"})
     assert response.status_code == 503
     assert "milvus.internal" not in error(response)["message"]
+    assert "milvus.internal" in caplog.text
 
 
 @pytest.mark.parametrize(

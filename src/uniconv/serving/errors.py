@@ -101,7 +101,7 @@ def add_handlers(app: FastAPI) -> None:
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
         told = as_api_error(error)
-        if told.status_code == 502:
+        if isinstance(told.__cause__, RemoteError | IndexServerError):
             LOGGER.error("failed", exc_info=error, extra={"fields": request.scope.get(LOG, {})})
         return told.response()
 
