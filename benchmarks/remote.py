@@ -8,8 +8,8 @@
         --embeddings-url http://localhost:8002/v1
 
 Prints how many of the answers (greedy) are the same, the largest difference of an embedding's
-value, how many of the prompts' tokens the server knew from earlier turns, and the seconds of
-stages. Both see the same conversations: those of the model here.
+value, how many tokens of prompts the server knew beside those of the turn before, which it can
+know, and the seconds of stages. Both see the same conversations: those of the model here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     topics = Index.open(options.index).sample_passages(options.conversations, seed=0)
     same = turns = 0
     differences = []
-    known: dict[int, list[tuple[int, int]]] = {}
+    known: dict[int, list[tuple[int, int, int]]] = {}
     seconds: dict[str, list[float]] = {}
     with (
         open_search(options.index, None, 3, RemoteSettings()) as here,
@@ -50,6 +50,7 @@ def main() -> None:
     ):
         for number, passage in enumerate(topics):
             talk = Conversation.start(f"What about {passage.title or passage.text[:60]}?")
+            before = 0
             for turn in range(options.turns):
                 expected, found = here.ask(talk), there.ask(talk)
                 turns, same = turns + 1, same + (found.text == expected.text)
@@ -58,16 +59,21 @@ def main() -> None:
                 pair = [one.model.read(talk).embedding for one in (here, there)]
                 differences.append(float(np.abs(pair[0] - pair[1]).max()))
                 usage = found.usage
-                known.setdefault(turn, []).append((usage.cached_tokens, usage.prompt_tokens))
+                counts = (usage.cached_tokens, before, usage.prompt_tokens)
+                known.setdefault(turn, []).append(counts)
+                before = len(here.model.template.conversation(talk))
                 for where, answer in (("here", expected), ("there", found)):
                     for stage in ("read", "total"):
                         seconds.setdefault(f"{where} {stage}", []).append(answer.timings[stage])
                 talk = talk.answer(expected.text).ask(FOLLOW_UPS[(number + turn) % 3])
     print(f"{same} of {turns} answers are the same")
     print(f"embeddings differ by {max(differences):.1e} at most")
-    for turn, pairs in known.items():
-        cached, prompt = np.mean(pairs, axis=0)
-        print(f"turn {turn + 1}: {cached:.0f} of {prompt:.0f} prompt tokens were known there")
+    for turn, counts_of_turn in known.items():
+        cached, before, prompt = np.mean(counts_of_turn, axis=0)
+        print(
+            f"turn {turn + 1}: of {prompt:.0f} prompt tokens {cached:.0f} were known there; the "
+            f"turn before had {before:.0f}"
+        )
     for name, values in seconds.items():
         print(f"{name}: {np.median(values):.3f} s (median)")
 

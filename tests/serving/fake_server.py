@@ -88,6 +88,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self.requests: list[dict[str, Any]] = []
+        self.conversations: list[str | None] = []
         self.documents: dict[str, int] | None = None
         self.uploads: list[tuple[str, bytes]] = []
         self.passages = 12345
@@ -156,6 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/documents":
             self._upload(body)
         else:
+            self.fake.conversations.append(self.headers["X-UniConv-Conversation"])
             self._complete(json.loads(body))
 
     def _upload(self, body: bytes) -> None:

@@ -15,6 +15,7 @@ from scripted import Scripted, question, searching
 from uniconv.errors import ConfigError, IndexServerError
 from uniconv.retrieval.index import FolderIndex
 from uniconv.serving.app import create_app
+from uniconv.serving.requests import CONVERSATION
 from uniconv.serving.settings import ServerSettings
 
 CHAT, SEARCH, EMBED = "/v1/chat/completions", "/v1/search", "/v1/embeddings"
@@ -27,6 +28,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     limits = ServerSettings(max_body=20_000, max_tokens=100, max_retrieve=20, max_inputs=3)
     with TestClient(create_app(search, limits)) as client:
         yield client
+
+
+@pytest.mark.parametrize("sent", ["chat-abc123", None, "two words", "x" * 65])
+def test_an_answer_names_its_conversation(client: TestClient, sent: str | None) -> None:
+    headers = {} if sent is None else {CONVERSATION: sent}
+    told = client.post(CHAT, json={"messages": [USER]}, headers=headers).headers[CONVERSATION]
+    assert (told == sent) == (sent == "chat-abc123")
+    assert told.replace("-", "").isalnum()
 
 
 def error(response: Any) -> dict[str, Any]:

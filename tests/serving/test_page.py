@@ -61,6 +61,9 @@ def test_a_later_question_is_sent_with_what_was_said(page: Any, server: FakeServ
         },
         {"role": "user", "content": "When?"},
     ]
+    # By this a proxy finds the replica that has read it.
+    first, second = server.conversations
+    assert first == second and first is not None and first.startswith("chat-")
 
 
 def test_lines_are_started_with_shift_and_enter(page: Any, server: FakeServer) -> None:

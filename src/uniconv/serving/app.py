@@ -25,7 +25,7 @@ from uniconv.serving import chat, documents, retrieval
 from uniconv.serving.errors import add_handlers
 from uniconv.serving.guards import Guard
 from uniconv.serving.memory import stay_small
-from uniconv.serving.requests import Requests
+from uniconv.serving.requests import CONVERSATION, Requests
 from uniconv.serving.service import Service, service_of
 from uniconv.serving.settings import ServerSettings
 
@@ -69,8 +69,8 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
+            allow_headers=["authorization", "content-type", "x-request-id", CONVERSATION],
+            expose_headers=["x-request-id", "retry-after", CONVERSATION],
         )
     app.add_middleware(Requests, metrics=service.metrics)
     return app

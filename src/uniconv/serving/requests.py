@@ -14,6 +14,9 @@ from uniconv.serving.errors import as_api_error
 from uniconv.serving.logs import LOG, LOGGER
 from uniconv.serving.metrics import Metrics
 
+CONVERSATION = "x-uniconv-conversation"
+"""The header by which a proxy sends a conversation to the replica that has read it."""
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
     # What a page without anything from elsewhere needs, and nothing else.
@@ -38,8 +41,9 @@ class Requests:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        asked = Headers(scope=scope).get("x-request-id", "")
-        id = asked if _ID.fullmatch(asked) else uuid4().hex
+        sent = Headers(scope=scope)
+        id = _own_or_new(sent.get("x-request-id"))
+        conversation = _own_or_new(sent.get(CONVERSATION))
         fields: dict[str, Any] = {"request_id": id, "method": scope["method"]}
         scope[LOG] = fields
         status = 0
@@ -50,6 +54,8 @@ class Requests:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = id
+                if scope["path"].startswith("/v1/chat/"):
+                    headers[CONVERSATION] = conversation
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -66,6 +72,11 @@ class Requests:
             self._metrics.request(scope["method"], path, status, seconds)
             fields |= {"path": path, "status": status, "seconds": round(seconds, 6)}
             LOGGER.info("request", extra={"fields": fields})
+
+
+def _own_or_new(id: str | None) -> str:
+    """A client's own id, if it is a short plain one."""
+    return id if id is not None and _ID.fullmatch(id) else uuid4().hex
 
 
 def _route(scope: Scope) -> str:

@@ -55,12 +55,13 @@ export async function removeDocument(name) {
 
 /**
  * The chunks of a streamed chat completion.
+ * @param {string} conversation its id: a proxy sends it to the replica that has read it
  * @throws {ServerError} also for an error in the middle, and when the stream ends before its end
  */
-export async function* complete(request, signal) {
+export async function* complete(request, conversation, signal) {
   const response = await send("v1/chat/completions", {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", "X-UniConv-Conversation": conversation },
     body: JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true } }),
     signal,
   });

@@ -84,7 +84,7 @@ export class Asking {
       messages: messages(this.conversation, this.turn),
       temperature: this.options.temperature,
     };
-    for await (const chunk of complete(request, this.controller.signal)) {
+    for await (const chunk of complete(request, this.conversation.id, this.controller.signal)) {
       take(this.turn, chunk);
       this.changed();
     }
