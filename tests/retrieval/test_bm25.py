@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import random
+
+import bm25s
+import numpy as np
 import pytest
 
 from uniconv.errors import ConfigError
+from uniconv.retrieval import bm25_blocks
 from uniconv.retrieval.bm25 import BM25, check_language
 
 TEXTS = [
@@ -76,3 +81,24 @@ def test_any_passage_can_be_scored(tmp_path):
         ]
     assert index.scores("", [0, 1]).tolist() == [0.0, 0.0]
     assert index.scores("unheard", [0]).tolist() == [0.0]
+
+
+def test_an_index_made_in_blocks_is_that_of_bm25s(tmp_path, monkeypatch):
+    monkeypatch.setattr(bm25_blocks, "_TEXTS", 7)
+    monkeypatch.setattr(bm25_blocks, "_PAIRS", 11)
+    rng = random.Random(1)
+    words = ["harbour", "tower", "glacier", "ice", "moves", "old", "bread", "1893", "yeast"]
+    texts = [" ".join(rng.choices(words, k=rng.randint(0, 12))) for _ in range(60)]
+    BM25.build(texts, tmp_path)
+    ours = bm25s.BM25.load(tmp_path)
+    theirs = bm25s.BM25()
+    theirs.index(bm25s.tokenize(texts, stopwords="english", show_progress=False))
+    for word in words:
+        np.testing.assert_array_equal(ours.get_scores([word]), theirs.get_scores([word]))
+        start, end = ours.scores["indptr"][ours.vocab_dict[word] :][:2]
+        assert (np.diff(ours.scores["indices"][start:end]) > 0).all()
+    assert ours.scores["data"].dtype == theirs.scores["data"].dtype
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy"),
+        *("params.index.json", "vocab.index.json"),
+    }

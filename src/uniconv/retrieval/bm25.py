@@ -7,9 +7,10 @@ from pathlib import Path
 
 import bm25s
 import numpy as np
-from bm25s.tokenization import Tokenized, Tokenizer
+from bm25s.tokenization import Tokenizer
 
 from uniconv.errors import ConfigError
+from uniconv.retrieval.bm25_blocks import write_bm25
 from uniconv.retrieval.vectors import Floats, Rows
 from uniconv.types import Passage
 
@@ -82,17 +83,9 @@ class BM25:
     def build(cls, texts: Iterable[str], folder: Path, language: str | None = "english") -> BM25:
         """Indexes the texts in their order, writes the index to ``folder`` and opens it.
 
-        The corpus's words are held in memory as numbers while it builds.
+        Memory is bounded (bm25_blocks.py).
         """
-        ids, vocabulary = bm25s.tokenize(
-            texts, stopwords=language, return_ids=True, show_progress=False
-        )
-        index = bm25s.BM25()
-        # bm25s can't index a corpus without a single word, so the empty one is always there.
-        vocabulary.setdefault("", len(vocabulary))
-        with np.errstate(invalid="ignore"):  # 0 / 0 where no passage holds any word
-            index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
-        index.save(folder, show_progress=False)
+        write_bm25(texts, folder, language)
         return cls.load(folder, language)
 
     @classmethod
