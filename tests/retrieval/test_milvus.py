@@ -170,6 +170,14 @@ def test_a_reader_goes_over_to_the_new_collection(place):
     assert report.built.encoded == 1
 
 
+def test_a_collection_that_was_released_is_loaded_again(place):
+    place.index(CORPUS)
+    index = Index.open(place.path)
+    place.client.release_collection(place.name)
+    assert nearest(index, CORPUS[2]) == CORPUS[2]
+    assert len(index.search_text(["number"], 3)[0]) == 3
+
+
 def test_another_indexing_is_another_collection(place):
     before = place.index(CORPUS)
     place.configure(index={"type": "HNSW", "build": {"M": 8}, "search": {"ef": 4}})

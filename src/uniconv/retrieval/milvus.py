@@ -7,11 +7,11 @@ depends on their model: a collection of another model is refused by Milvus itsel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +42,6 @@ _AT_LEAST_K = ("ef", "search_list")
 """Parameters of a search that Milvus refuses below the number of results."""
 _PASSAGE = [Field.id, Field.title, Field.content, Field.metadata]
 
-T = TypeVar("T")
-
 
 class MilvusIndex(Index):
     """A collection, opened for reading."""
@@ -72,20 +70,16 @@ class MilvusIndex(Index):
         path = Path(path)
         config = load_milvus(path)
         client = connect(config)
-        from pymilvus.client.types import LoadState
-
         found = find_record(client, config, config.collection)
         if found is None:
             raise IndexFolderError(
                 f"{path}: Milvus has no collection '{config.collection}'; load one with "
                 f"'uniconv index SOURCES --out {path}'"
             )
-        collection, record = found
+        index = cls(path, config, client, found[1])
         with told(config):
-            # A server keeps it in memory; Milvus Lite, or one where it was released, does not.
-            if client.get_load_state(collection)["state"] != LoadState.Loaded:
-                client.load_collection(collection)
-        return cls(path, config, client, record)
+            index._load()
+        return index
 
     def __len__(self) -> int:
         return self._passages
@@ -140,16 +134,13 @@ class MilvusIndex(Index):
         for start in range(0, len(queries), together):
             part = queries[start : start + together]
             hits = self._ask(
-                lambda part=part: self._client.search(  # type: ignore[misc]
-                    self._config.collection,
-                    data=list(part),
-                    anns_field=field,
-                    limit=k,
-                    filter=expression(filters),
-                    search_params=params,
-                    output_fields=_PASSAGE,
-                    timeout=self._config.timeout,
-                )
+                "search",
+                data=list(part),
+                anns_field=field,
+                limit=k,
+                filter=expression(filters),
+                search_params=params,
+                output_fields=_PASSAGE,
             )
             ranked += [
                 [ScoredPassage(_passage(hit["entity"]), hit["distance"]) for hit in one]
@@ -163,36 +154,40 @@ class MilvusIndex(Index):
         """The passages of which ``field`` is one of the keys."""
         for start in range(0, len(keys), _KEYS):
             among = f"{field} in {list(keys[start : start + _KEYS])}"
-            yield from self._ask(
-                lambda among=among: self._client.query(  # type: ignore[misc]
-                    self._config.collection,
-                    filter=among,
-                    output_fields=list(fields),
-                    timeout=self._config.timeout,
-                )
-            )
+            yield from self._ask("query", filter=among, output_fields=list(fields))
+
+    def _load(self) -> None:
+        """Has the collection in memory; most servers keep it, Milvus Lite forgets."""
+        from pymilvus.client.types import LoadState
+
+        name = self._config.collection
+        if self._client.get_load_state(name)["state"] != LoadState.Loaded:
+            self._client.load_collection(name)
 
     def _counted(self, asked: Wanted) -> int:
-        (counted,) = self._ask(
-            lambda: self._client.query(
-                self._config.collection,
-                filter=expression(dict(asked)),
-                output_fields=["count(*)"],
-                timeout=self._config.timeout,
-            )
-        )
+        (counted,) = self._ask("query", filter=expression(dict(asked)), output_fields=["count(*)"])
         return int(counted["count(*)"])
 
-    def _ask(self, request: Callable[[], T]) -> T:
-        """What a request gives; it is made again if the alias was switched while it ran."""
+    def _ask(self, verb: str, **arguments: Any) -> Any:
+        """What ``search`` or ``query`` of the client gives.
+
+        It is asked again if the alias was switched meanwhile, or the collection was released.
+        """
         from pymilvus.exceptions import MilvusException
 
+        ask = partial(
+            getattr(self._client, verb),
+            self._config.collection,
+            timeout=self._config.timeout,
+            **arguments,
+        )
         with told(self._config):
             try:
-                return request()
+                return ask()
             except MilvusException as error:
                 if error.code in (NO_COLLECTION, NOT_LOADED):
-                    return request()
+                    self._load()
+                    return ask()
                 if self._vector in str(error.message):
                     raise IndexFolderError(
                         f"{self.path}: the collection is now one that another model made; open "
