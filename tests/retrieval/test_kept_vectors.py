@@ -126,17 +126,6 @@ def test_an_index_of_before_keeps_everything(corpus, tmp_path):
     assert build(corpus, tmp_path / "index") == 0
 
 
-def test_milvus_is_given_whole_vectors(corpus, tmp_path):
-    pytest.importorskip("pymilvus", reason="needs uniconv[milvus]")
-    pytest.importorskip("milvus_lite", reason="needs uniconv[milvus]")
-    from uniconv.retrieval.milvus_loading import load_in_milvus
-
-    (tmp_path / "index.yaml").write_text("uri: some.db\ncollection: some\nfolder: index\n")
-    build(corpus, tmp_path / "index", 8)
-    with pytest.raises(IndexFolderError, match="keeps 8 of the 16 dimensions of its vectors"):
-        load_in_milvus(tmp_path / "index.yaml", quiet=True)
-
-
 @pytest.mark.parametrize("dimensions", [0, DIMENSION + 1])
 def test_more_dimensions_than_there_are(corpus, tmp_path, dimensions):
     with pytest.raises(UniConvError, match=f"have {DIMENSION}, of which 1 to {DIMENSION} can be"):

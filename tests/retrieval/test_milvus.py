@@ -219,7 +219,7 @@ def test_a_collection_of_another_model_is_refused(place):
     place.index(CORPUS)
     reader = Index.open(place.path)
     place.index(CORPUS, FakeEncoder(fingerprint="fake-2"))
-    with pytest.raises(IndexFolderError, match="another model made; open the index again"):
+    with pytest.raises(IndexFolderError, match=r"of another model .* open the index again"):
         nearest(reader, CORPUS[0])
     with pytest.raises(IndexFolderError, match="made by another model"):
         Index.open(place.path).check_model(FakeEncoder())
@@ -229,6 +229,20 @@ def test_the_same_files_have_the_same_identity(place, tmp_path):
     place.index(CORPUS)
     build_index([place.corpus], tmp_path / "folder", FakeEncoder(), quiet=True)
     assert Index.open(place.path).identity == Index.open(tmp_path / "folder").identity
+
+
+def test_vectors_that_are_cut_and_kept_as_bytes(place):
+    place.index(CORPUS)
+    index_in_milvus(
+        [place.corpus], place.path, FakeEncoder(), dimensions=12, vectors="int8", quiet=True
+    )
+    index, folder = Index.open(place.path), Index.open(load_milvus(place.path).built)
+    asked = np.random.default_rng(0).standard_normal((5, DIMENSION)).astype(np.float32)
+    np.testing.assert_allclose(index.cut(asked), folder.cut(asked))
+    np.testing.assert_allclose(index.vectors_at([3, 1]), folder.vectors_at([3, 1]), atol=1e-6)
+    for ours, theirs in zip(index.search(asked, 4), folder.search(asked, 4), strict=True):
+        assert [one.passage for one in ours] == [one.passage for one in theirs]
+        assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5)
 
 
 def test_a_server_with_a_token(tmp_path, monkeypatch):

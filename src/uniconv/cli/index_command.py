@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uniconv.retrieval.encoding import Encoder
     from uniconv.retrieval.milvus_loading import LoadReport
     from uniconv.retrieval.planning import Plan
+    from uniconv.retrieval.quantisation import Storage
 
 _SHARE = re.compile(r"(\d+)/(\d+)")
 
@@ -71,9 +72,9 @@ def index(
                 f"{out}: {chosen[0]} makes an index folder, so name that; when it is made, "
                 f"'uniconv index --out {out}' loads it"
             )
-        if kept:
-            raise ConfigError(f"{out}: Milvus is given whole vectors; leave out {kept[0]}")
-        print(_index_in_milvus(sources, out, model))
+        if kept and not sources:
+            raise ConfigError(f"{kept[0]} is for what is indexed; name the sources too")
+        print(_index_in_milvus(sources, out, model, dimensions, vectors))
         return
     if kept and not sources:
         raise ConfigError(f"{kept[0]} was decided when the index was prepared; leave it out")
@@ -104,14 +105,21 @@ def index(
         print(make(sources, out, load(), exact_below=exact_below))
 
 
-def _index_in_milvus(sources: tuple[str, ...], out: Path, model: str) -> LoadReport:
+def _index_in_milvus(
+    sources: tuple[str, ...],
+    out: Path,
+    model: str,
+    dimensions: int | None,
+    vectors: Storage | None,
+) -> LoadReport:
     from uniconv.retrieval.milvus_loading import index_in_milvus, load_in_milvus
 
     if not sources:
         return load_in_milvus(out)
     from uniconv.model import UniConv
 
-    return index_in_milvus(sources, out, UniConv.from_pretrained(model))
+    loaded = UniConv.from_pretrained(model)
+    return index_in_milvus(sources, out, loaded, dimensions=dimensions, vectors=vectors)
 
 
 def _prepare(begin: Callable[..., Plan | None], load: Callable[..., Encoder]) -> str | None:

@@ -28,6 +28,7 @@ from uniconv.retrieval.milvus_server import (
     find_record,
     told,
 )
+from uniconv.retrieval.quantisation import VectorSettings
 from uniconv.retrieval.store import id_hash
 from uniconv.retrieval.vectors import Floats
 from uniconv.types import Passage, ScoredPassage
@@ -56,7 +57,8 @@ class MilvusIndex(Index):
         self._config = config
         self._client = client
         self._passages = record.passages
-        self._vector = Field.vector(record.model.fingerprint)
+        self._vector = Field.vector(record.model.fingerprint, record.dimensions)
+        self._kept = VectorSettings(record.dimensions)
         self._count = lru_cache(maxsize=64)(self._counted)
 
     @classmethod
@@ -102,7 +104,10 @@ class MilvusIndex(Index):
     def vectors_at(self, rows: Sequence[int]) -> Floats:
         found = self._query(Field.row, rows, [Field.row, self._vector])
         vectors = {entity[Field.row]: entity[self._vector] for entity in found}
-        return np.array([vectors[row] for row in rows], np.float32).reshape(-1, self.dimension)
+        return np.array([vectors[row] for row in rows], np.float32).reshape(len(rows), -1)
+
+    def cut(self, embeddings: Floats) -> Floats:
+        return self._kept.cut(embeddings)
 
     def _search(
         self, embeddings: Floats, k: int, filters: MetadataFilters
@@ -110,7 +115,7 @@ class MilvusIndex(Index):
         index = self._config.index
         least = {name: max(k, index.search[name]) for name in _AT_LEAST_K if name in index.search}
         params = {"metric_type": index.metric, "params": {**index.search, **least}}
-        return self._ranked(embeddings, k, filters, self._vector, params)
+        return self._ranked(self.cut(embeddings), k, filters, self._vector, params)
 
     def _search_text(
         self, texts: Sequence[str], k: int, filters: MetadataFilters
@@ -190,8 +195,8 @@ class MilvusIndex(Index):
                     return ask()
                 if self._vector in str(error.message):
                     raise IndexFolderError(
-                        f"{self.path}: the collection is now one that another model made; open "
-                        "the index again"
+                        f"{self.path}: the collection has other vectors now, of another model or "
+                        "fewer dimensions; open the index again"
                     ) from error
                 raise
 

@@ -29,6 +29,7 @@ from uniconv.retrieval.making import BuildReport, show_progress
 from uniconv.retrieval.milvus_schema import Field, create_indexes, entity, schema
 from uniconv.retrieval.milvus_server import Record, connect, find_record, told
 from uniconv.retrieval.publishing import only_writer
+from uniconv.retrieval.quantisation import Storage
 
 NOTE = "loading.json"
 MESSAGE_BYTES = 8 * 2**20
@@ -55,16 +56,33 @@ class LoadReport:
 
 
 def index_in_milvus(
-    sources: Sequence[Path | str], path: Path | str, model: Encoder, *, quiet: bool = False
+    sources: Sequence[Path | str],
+    path: Path | str,
+    model: Encoder,
+    *,
+    dimensions: int | None = None,
+    vectors: Storage | None = None,
+    quiet: bool = False,
 ) -> LoadReport:
     """Makes the folder that a Milvus configuration names hold the sources, and loads it.
+
+    ``dimensions`` and ``vectors`` are those of ``build_index``, for the folder. Milvus is given
+    what the folder keeps, as float32.
 
     Raises:
         UniConvError: as ``build_index`` and ``load_in_milvus``.
     """
     config = load_milvus(path)
     _current(connect(config), config)  # before hours of encoding
-    built = build_index(sources, config.built, model, exact_below=sys.maxsize, quiet=quiet)
+    built = build_index(
+        sources,
+        config.built,
+        model,
+        dimensions=dimensions,
+        vectors=vectors,
+        exact_below=sys.maxsize,
+        quiet=quiet,
+    )
     return replace(load_in_milvus(path, quiet=quiet), built=built)
 
 
@@ -73,8 +91,7 @@ def load_in_milvus(path: Path | str, *, quiet: bool = False) -> LoadReport:
 
     Raises:
         ConfigError: the configuration is wrong.
-        IndexFolderError: there is no index in the folder, its vectors are cut, or Milvus can't be
-            reached or refuses.
+        IndexFolderError: there is no index in the folder, or Milvus can't be reached or refuses.
         UniConvError: a passage is longer than Milvus allows.
     """
     config = load_milvus(path)
@@ -91,14 +108,9 @@ class _Loading:
         self._config = config
         self._client = client
         self._source = source
-        if source.manifest.vectors.dimensions is not None:
-            raise IndexFolderError(
-                f"{source.folder}: keeps {source.manifest.vectors.dimensions} of the "
-                f"{source.dimension} dimensions of its vectors, and Milvus is given whole ones; "
-                f"index it with --dimensions {source.dimension} first"
-            )
         self._note = source.folder / NOTE
-        self._vector = Field.vector(source.model.fingerprint)
+        self._dimensions = source.manifest.vectors.dimensions or source.dimension
+        self._vector = Field.vector(source.model.fingerprint, self._dimensions)
         made_from = [source.version, config.shards, config.properties, asdict(config.index)]
         self._version = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
         self._name = f"{config.collection}_{self._version}"
@@ -164,11 +176,16 @@ class _Loading:
                 client.drop_collection(self._name, timeout=config.timeout)
             source = self._source
             record = Record(
-                config.collection, self._version, source.model, len(source), source.identity
+                config.collection,
+                self._version,
+                source.model,
+                self._dimensions,
+                len(source),
+                source.identity,
             )
             client.create_collection(
                 self._name,
-                schema=schema(client, self._vector, source.dimension, source.manifest.language),
+                schema=schema(client, self._vector, self._dimensions, source.manifest.language),
                 num_shards=config.shards,
                 properties={**_texts(config.properties), **record.properties()},
                 timeout=config.timeout,

@@ -37,9 +37,13 @@ class Field:
     """The metadata as ``field=value``, percent-encoded: what filters look for."""
 
     @staticmethod
-    def vector(fingerprint: str) -> str:
-        """The vectors of a model; those of another have another name, and are never mistaken."""
-        return f"vector_{hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}"
+    def vector(fingerprint: str, dimensions: int) -> str:
+        """The vectors of a model, or their first dimensions.
+
+        Others have another name, so that none are mistaken for them.
+        """
+        made_from = f"{dimensions} of {fingerprint}"
+        return f"vector_{hashlib.sha256(made_from.encode()).hexdigest()[:8]}"
 
 
 def schema(client: Any, vector: str, dimension: int, language: str | None) -> Any:

@@ -21,11 +21,15 @@ _UNREACHABLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a collection says of itself, in a property of it."""
+    """What a collection says of itself, in a property of it.
+
+    ``dimensions`` are those of the model's that its vectors have.
+    """
 
     alias: str
     version: str
     model: ModelRecord
+    dimensions: int
     passages: int
     identity: str
 
