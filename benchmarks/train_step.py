@@ -28,12 +28,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+import material
 from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import UniConv
 from uniconv.states import padded
-from uniconv.templates import Limits, load_template
+from uniconv.templates import Limits
 from uniconv.training.collate import Batch, Collator
 from uniconv.training.examples import POOL, read_examples
 from uniconv.training.forwards import Forward, Separate, Shared
@@ -63,27 +63,10 @@ PEER = "sentence-transformers"
 
 
 def build(size: str) -> UniConv:
-    """Random weights of a shape, with the embedded model's tokenizer."""
-    torch.manual_seed(0)
-    embedded = UniConv.from_pretrained("embedded", device="cpu")
+    """A model to train: wholly, or by an adapter where it is large."""
+    model = material.build(size, Limits(conversation=1024, passage=384, response=256))
     # A lower precision has oneDNN compile kernels for each length, and ways differ in these.
     torch.set_float32_matmul_precision("highest")
-    shapes = {
-        "25m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8},
-        "embedded": {},
-    }
-    if size == "mistral-7b":
-        with torch.device("cuda"):
-            config = MistralConfig(sliding_window=None)
-            network: Any = MistralForCausalLM(config).to(torch.bfloat16)
-    elif shapes[size]:
-        heads = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 16_384}
-        network = LlamaForCausalLM(LlamaConfig(**shapes[size], **heads))
-    else:
-        network = LlamaForCausalLM(embedded.lm.config).float()
-    limits = Limits(conversation=1024, passage=384, response=256)
-    template = load_template(embedded.tokenizer, "auto", embedded.template.to_json(), limits)
-    model = UniConv(network, embedded.tokenizer, template)
     if size == "mistral-7b":
         unfreeze(model, ModelConfig("", "lora", Adapter(dropout=0.0)))
     return model
@@ -197,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("set", type=Path)
     parser.add_argument("--split", default="train")
-    parser.add_argument("--size", choices=("embedded", "25m", "mistral-7b"), default="embedded")
+    parser.add_argument("--size", choices=material.SIZES, default="embedded")
     parser.add_argument("--conversations", type=int, default=8)
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of a busy machine"

@@ -28,13 +28,14 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import MistralConfig, MistralForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
+import material
+from material import talk_of, words
 from uniconv.engine import Engine
 from uniconv.model import UniConv
-from uniconv.templates import Limits, load_template
-from uniconv.types import Conversation, Passage, Turn
+from uniconv.templates import Limits
+from uniconv.types import Conversation, Passage
 
 POSITIONS = 8192
 SIDES = ("two models", "one model", "engine")
@@ -49,39 +50,10 @@ class Taken(NamedTuple):
 
 
 def build(size: str) -> UniConv:
-    """The embedded model, or random weights of a shape, with room for long conversations."""
-    model = UniConv.from_pretrained("embedded", device="cpu")
-    network: Any = model.network
-    if size == "mistral-7b":
-        config = MistralConfig(sliding_window=None, max_position_embeddings=POSITIONS)
-        with torch.device("cuda"):
-            network = MistralForCausalLM(config).to(torch.bfloat16).eval()
-    network.config.max_position_embeddings = POSITIONS
-    limits = Limits(conversation=POSITIONS - 2048)
-    template = load_template(model.tokenizer, "auto", model.template.to_json(), limits)
-    template.stop = frozenset()  # answers of the same length, whatever is said
-    return UniConv(network, model.tokenizer, template)
-
-
-def words(chance: random.Random, count: int) -> str:
-    """So many words of a small vocabulary."""
-    return " ".join(chance.choice(_TEXT.split()) for _ in range(count))
-
-
-_TEXT = (
-    "the harbour tower was built by engineers who opened a bridge in spring after long repairs and "
-    "visitors came from every town to see how it moved over the river when ships arrived at night"
-)
-
-
-def talk_of(model: UniConv, tokens: int, chance: random.Random) -> Conversation:
-    """A conversation with a history of about ``tokens`` tokens and an open question."""
-    turns: list[Turn] = []
-    while True:
-        talk = Conversation("talk", (*turns, Turn(words(chance, 12))))
-        if len(model.template.conversation(talk)) >= tokens:
-            return talk
-        turns.append(Turn(words(chance, 12), words(chance, 60)))
+    """A model with room for long conversations."""
+    model = material.build(size, Limits(conversation=POSITIONS - 2048), positions=POSITIONS)
+    model.template.stop = frozenset()  # answers of the same length, whatever is said
+    return model
 
 
 class _First(BaseStreamer):
@@ -131,7 +103,7 @@ def unified(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=("embedded", "mistral-7b"), default="embedded")
+    parser.add_argument("--size", choices=material.SIZES, default="embedded")
     parser.add_argument("--histories", type=int, nargs="+", default=[0, 500, 1000, 2000, 4000])
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)

@@ -7,7 +7,9 @@ import shutil
 import pytest
 import torch
 from hypothesis import given
+from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import create_mask
+from transformers.integrations import flex_attention
 
 from test_tree import WALLED
 from tiny import FAMILIES, tiny_uniconv
@@ -70,3 +72,37 @@ def test_ordinary_passes_are_those_of_sdpa(family: str) -> None:
         assert model.reader.way == "segments"
         assert model.lm.config._attn_implementation == "uniconv"
         assert torch.equal(model.lm(input_ids=ids, attention_mask=mask).logits, expected)
+
+
+def test_flex_attention_is_not_compiled_for_each_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond PyTorch's limit of compilations it would compute all pairs."""
+    compiled = torch.compile(flex_attention.flex_attention, backend="eager")
+
+    def attend(*tensors: torch.Tensor, training: bool, **options: object) -> torch.Tensor:
+        del training
+        return compiled(*tensors, **options)
+
+    monkeypatch.setattr(flex_attention, "compile_friendly_flex_attention", attend)
+    reader = tiny_uniconv().reader
+    torch._dynamo.reset()
+    counters.clear()
+    with torch.no_grad():
+        for blocks in range(1, 13):
+            trees = trees_of([(list(range(3, 103)), 0)]) * blocks
+            assert reader._pass(trees, "flex").hidden.shape[0] == -(-100 * blocks // 128) * 128
+    assert counters["stats"]["unique_graphs"] <= 3
+
+
+def test_flex_attention_gets_one_dtype_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotary positions leave a float32 model's queries and keys in float32, but not its values."""
+    dtypes: list[torch.dtype] = []
+
+    def look(*tensors: torch.Tensor, **_: object) -> torch.Tensor:
+        dtypes.extend(tensor.dtype for tensor in tensors)
+        return tensors[0]
+
+    monkeypatch.setattr(flex_attention, "compile_friendly_flex_attention", look)
+    reader = tiny_uniconv().reader
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        reader._pass(trees_of([([5, 6, 7, 9], 0), ([5, 6, 8], 0)]), "flex")
+    assert len(dtypes) == 6 and set(dtypes) == {torch.bfloat16}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+import torch._dynamo.config
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.functional import scaled_dot_product_attention
@@ -144,6 +145,9 @@ class Blocks:
         self, layer: Any, query: Tensor, key: Tensor, value: Tensor, **options: Any
     ) -> Tensor:
         del options["window"]  # no sequence is longer (uniconv.states)
+        # Under autocast, rotary positions of a float32 model make queries and keys float32, but not
+        # values; and not every version of this kernel takes more than one dtype.
+        query, key = query.to(value.dtype), key.to(value.dtype)
         found: Tensor = flex_attention_forward(layer, query, key, value, self.mask, **options)[0]
         return found
 
@@ -187,6 +191,10 @@ def _causal_tail(asking: int, length: int, device: torch.device) -> Tensor | Non
         return None
     return torch.ones(asking, length, dtype=torch.bool, device=device).tril(length - asking)
 
+
+# Flex attention is compiled for each mode in which it is called (with and without gradients,
+# autocast, inference; not for each length). After 8 times PyTorch would silently compute all pairs.
+torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
 
 AttentionInterface.register(NAME, uniconv_attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -217,6 +217,8 @@ class UniConv(ConversationalModel):
 
     def pool(self, hidden: Tensor, paths: Sequence[Tensor]) -> Tensor:
         """Embeddings of paths through states, as in :class:`uniconv.states.States`."""
+        if self.settings.pooling == "last":  # nothing else is gathered, nor given a gradient
+            paths = [path[-1:] for path in paths]
         rows, mask = padded(paths)
         return pool(hidden[rows], mask, self.settings.pooling)
 

@@ -177,13 +177,18 @@ class Reader:
             input_ids=layout.ids, use_cache=False, **options
         ).last_hidden_state
         rows: list[int] = []
-        paths: list[Tensor] = []
+        nodes: list[int] = []
+        lengths: list[int] = []
         start = 0
         for one in trees:
             rows += one.rows
-            paths += [torch.tensor(path, device=device) + start for path in one.paths]
+            for path in one.paths:
+                nodes += [start + node for node in path]
+                lengths.append(len(path))
             start += len(one) if packs else layout.ids.shape[1]
-        return States(hidden.flatten(0, 1), rows, paths)
+        # One copy to the GPU: each of them would wait for all that it has to do.
+        paths = torch.split(torch.tensor(nodes, device=device), lengths)
+        return States(hidden.flatten(0, 1), rows, list(paths))
 
     def _attention(self, trees: Sequence[Tree], way: Way, layout: Layout) -> dict[str, Any]:
         """What tells the LM who sees whom."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -388,3 +391,60 @@ def test_a_frozen_head_passes_gradients_to_the_states_alone() -> None:
     assert head.weight.grad is None
     with torch.no_grad():
         assert head_cross_entropy(head, states, torch.tensor([1, 2, 3])).item() > 0
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_adapter_over_bfloat16_is_not_fed_float32(checkpointing: bool) -> None:
+    """The same loss and gradients as with PEFT's casts, which autocast takes back."""
+    model = tiny_uniconv("llama")
+    model.lm.to(torch.bfloat16)
+    unfreeze(model, ModelConfig("", "lora", Adapter(dropout=0.0)))
+    adapters = [one for one in model.network.modules() if isinstance(one, LoraLayer)]
+    torch.manual_seed(1)
+    for adapter in adapters:  # which begin as nothing
+        nn.init.normal_(adapter.lora_B["default"].weight, std=0.1)
+    if checkpointing:
+        model.lm.gradient_checkpointing_enable({"use_reentrant": False})
+    model.network.train()
+    batch = batch_of(model, FIXED)
+    assert model.reader.reads_trees and model.reader.has_plain_head  # tried without autocast
+    fed: list[torch.dtype] = []
+    hooks = [
+        adapter.lora_dropout["default"].register_forward_pre_hook(
+            lambda _, inputs: fed.append(inputs[0].dtype)
+        )
+        for adapter in adapters
+    ]
+    found = _under_autocast(model, batch)
+    assert set(fed) == {torch.bfloat16}
+    embedding = model.embed([[5, 6, model.template.marker]])  # without autocast
+    assert embedding.dtype == torch.float32 and set(fed) == {torch.bfloat16, torch.float32}
+    for hook in hooks:
+        hook.remove()
+    for adapter in adapters:  # as PEFT does it by itself
+        adapter._forward_pre_hooks.clear()
+        adapter.cast_input_dtype_enabled = True
+    for one, other in zip(found, _under_autocast(model, batch), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def _under_autocast(model: UniConv, batch: Batch) -> Found:
+    objective = Objective(model, WEIGHTS, bf16=True)
+    objective.zero_grad()
+    loss, sums = objective(batch, [1 / count for count in batch.counts])
+    loss.backward()
+    gradients = {
+        name: one.grad.clone() for name, one in objective.named_parameters() if one.requires_grad
+    }
+    return {**sums, "loss": loss.detach()}, gradients
+
+
+def test_the_objective_needs_no_index() -> None:
+    """So that it can be measured where faiss and the readers' libraries are missing."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('faiss', 'bm25s', 'pyarrow', 'pypdf')));"
+        "import uniconv.training.objective, uniconv.training.gradcache, uniconv.engine"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ They are named after the part whose sequences and counts they share: ``retrieval
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ from uniconv.training.collate import Batch, Contrast, Writing
 from uniconv.training.distributed import gather
 from uniconv.training.divergences import SoftTargets, embedding_distances, score_divergence
 from uniconv.training.losses import first_occurrences, prefixes
-from uniconv.training.teacher_embeddings import TeacherEmbeddings
+
+if TYPE_CHECKING:  # needs an index's libraries, which the objective without a teacher does not
+    from uniconv.training.teacher_embeddings import TeacherEmbeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import nn
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from uniconv.config import ModelConfig, TrainConfig, all_objectives, stage_settings
@@ -91,6 +93,23 @@ def unfreeze(model: UniConv, config: ModelConfig) -> None:
             task_type="CAUSAL_LM",
         )
         model.network = get_peft_model(model.network, lora)
+    if model.lm.dtype != torch.float32:
+        _leave_casting_to_autocast(model.network)
+
+
+def _leave_casting_to_autocast(network: nn.Module) -> None:
+    """Keeps the inputs of float32 adapters over bfloat16 weights in bfloat16 under autocast.
+
+    PEFT makes them float32, and autocast bfloat16 again: of all that a step moves through memory
+    that would be a large part.
+    """
+
+    def choose(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        layer.cast_input_dtype_enabled = not torch.is_autocast_enabled(inputs[0].device.type)
+
+    for layer in network.modules():
+        if isinstance(layer, LoraLayer) and isinstance(layer, nn.Module):
+            layer.register_forward_pre_hook(choose)
 
 
 def _target_modules(network: nn.Module, wanted: tuple[str, ...]) -> list[str] | str:
