@@ -151,9 +151,9 @@ def table(rows: Sequence[Row], title: str) -> Table:
         peak = row.get("peak_bytes")
         found.add_row(
             row["stage"] + (f" ({row['load']['turns']} turns)" if "step" in row["stage"] else ""),
-            f"{row['rate']:,.4g} {row['unit']}/s",
-            f"{row['tokens_per_second']:,.4g}",
-            f"{row['flops'] / row['seconds'] / 1e12:,.3g}",
+            f"{_short(row['rate'])} {row['unit']}/s",
+            _short(row["tokens_per_second"]),
+            f"{row['flops'] / row['seconds'] / 1e12:.3g}",
             f"{row['share_of_compute']:.0%}",
             f"{row['share_of_bandwidth']:.0%}",
             row["limit"],
@@ -161,6 +161,10 @@ def table(rows: Sequence[Row], title: str) -> Table:
             f"{peak / 2**30:.2f}" if peak else "-",
         )
     return found
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def arguments_of(given: Sequence[str] | None) -> argparse.Namespace:
@@ -209,7 +213,7 @@ def main(given: Sequence[str] | None = None) -> None:
         if arguments.out:
             write_json(arguments.out, {"provenance": provenance(**about), "stages": rows})
     rate, bandwidth = limits.flops / 1e12, limits.bandwidth / 1e9
-    title = f"{arguments.size} on {device_name}: {rate:,.3g} TFLOP/s, {bandwidth:,.3g} GB/s"
+    title = f"{arguments.size} on {device_name}: {rate:.3g} TFLOP/s, {_short(bandwidth)} GB/s"
     Console(width=130).print(table(rows, title))
 
 
