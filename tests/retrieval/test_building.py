@@ -16,6 +16,7 @@ from retrieval_fixtures import FakeEncoder, passages, write_docx, write_pdf
 
 from uniconv.data.beir import write_corpus
 from uniconv.errors import ConfigError, DataError, IndexFolderError, UniConvError
+from uniconv.retrieval import publishing
 from uniconv.retrieval.building import build_index, update_index
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import SourceFile
@@ -242,6 +243,15 @@ def test_there_is_one_writer(docs, tmp_path):
     with FileLock(out / LOCK), pytest.raises(IndexFolderError, match="another process is updating"):
         build(docs, out)
     build(docs, out)
+
+
+def test_a_file_system_without_locks_is_said(docs, tmp_path, monkeypatch):
+    def missing(path, timeout):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(publishing, "FileLock", missing)
+    with pytest.raises(IndexFolderError, match="this file system has no locks"):
+        build(docs, tmp_path / "index")
 
 
 def test_only_the_current_version_stays_and_an_open_one_goes_on(docs, tmp_path):

@@ -54,3 +54,17 @@ def test_the_mistake_of_a_process_is_told(corpus, tmp_path):
         encode_in_processes(tmp_path / "index", fail, 1, quiet=True)
     with pytest.raises(ConfigError, match="0 processes"):
         encode_in_processes(tmp_path / "index", fail, 0, quiet=True)
+
+
+def test_each_process_has_a_gpu_or_its_part_of_the_cores(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert workers._resources(1, 3) == {"OMP_NUM_THREADS": "2"}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    gpus = [workers._resources(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
+    assert gpus == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    gpus = [workers._resources(number, 2)["CUDA_VISIBLE_DEVICES"] for number in range(2)]
+    assert gpus == ["3", "5"]
