@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("--generator-url", required=True)
     parser.add_argument("--embeddings-url")
     parser.add_argument("--conversations", type=int, default=10)
-    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     remote = RemoteSettings(
         generator_url=options.generator_url, embeddings_url=options.embeddings_url
     )
-    topics = Index.open(options.index).sample_passages(options.conversations, seed=0)
+    topics = Index.open(options.index).sample_passages(options.conversations, seed=options.seed)
     same = turns = 0
     differences = []
     known: dict[int, list[tuple[int, int, int]]] = {}

@@ -16,8 +16,11 @@ from fastapi.testclient import TestClient
 from filelock import FileLock
 from scripted import TEXTS, Scripted, forked, question, searching, until
 
+from tiny import tiny_uniconv
+from uniconv.retrieval.building import build_index
 from uniconv.retrieval.index import Index
 from uniconv.retrieval.publishing import LOCK
+from uniconv.search import ConversationalSearch
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
 
@@ -234,3 +237,25 @@ def test_a_killed_server_leaves_the_index_whole(client: Any, tmp_path: Path) -> 
     with TestClient(create_app(search, ServerSettings(documents=True))) as again:
         assert send(again, ("moon.md", MOON)).status_code == 200
         assert "tides" in best(again, "moon")
+
+
+def test_a_replica_shows_what_another_one_took(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("uniconv.serving.service.FOLLOW_SECONDS", 0.01)
+    search = ConversationalSearch(Scripted(), Index.open(client.index))
+    with TestClient(create_app(search)) as other:
+        asked = {"query": "tides", "retriever": "bm25"}
+
+        def found() -> Any:
+            return other.post("/v1/search", json=asked).json()["passages"]
+
+        assert not found()
+        assert send(client, ("moon.md", MOON)).status_code == 200
+        until(found)
+        # What it can't show it doesn't: the index that it has still answers.
+        (tmp_path / "source" / "sea.md").write_text("# Sea\n\nThe sea is salt.\n")
+        model = tiny_uniconv(seed=1)
+        build_index([tmp_path / "source"], client.index, model, quiet=True)
+        until(lambda: any(record.message == "not renewed" for record in caplog.records))
+        assert other.post("/v1/chat/completions", json=question()).status_code == 200

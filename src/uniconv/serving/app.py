@@ -50,9 +50,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread(service.warm_up)
-        staying_small = create_task(stay_small())
+        meanwhile = [create_task(stay_small()), create_task(service.follow())]
         yield
-        staying_small.cancel()
+        for task in meanwhile:
+            task.cancel()
         await to_thread(service.close)
 
     # FastAPI's own pages of documentation load scripts from elsewhere.

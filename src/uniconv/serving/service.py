@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import time
+from asyncio import sleep
 from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 
+from uniconv.config.milvus import is_milvus
 from uniconv.engine import Engine
+from uniconv.errors import UniConvError
 from uniconv.model import UniConv
 from uniconv.remote.model import RemoteModel
-from uniconv.retrieval.index import index_folder
+from uniconv.retrieval.index import current_version, index_folder
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.making import BuildReport
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.answering import Answering, Happening
 from uniconv.serving.errors import ApiError
-from uniconv.serving.logs import LOG
+from uniconv.serving.logs import LOG, LOGGER
 from uniconv.serving.metrics import Gauges, Metrics
 from uniconv.serving.settings import ServerSettings
 from uniconv.serving.shared_model import SharedUniConv
 from uniconv.serving.uploads import Upload, update
 from uniconv.serving.workers import Workers
 from uniconv.types import Answer, Conversation
+
+FOLLOW_SECONDS = 5.0
+"""Between two looks at what other processes made of the index."""
 
 
 class Service:
@@ -131,6 +138,25 @@ class Service:
             return report
 
         return await self.updates.run(work)
+
+    async def follow(self) -> None:
+        """Shows what other processes make of the index, such as a replica that took documents."""
+        told = ""
+        while not is_milvus(self.search.index.path):  # there the alias is what readers follow
+            await sleep(FOLLOW_SECONDS)
+            try:
+                await self.updates.run(self._renew)
+            except (ApiError, UniConvError) as error:
+                if str(error) != told:
+                    LOGGER.error("not renewed", exc_info=error, extra={"fields": {}})
+                told = str(error)
+
+    def _renew(self) -> None:
+        """Runs in the thread that updates."""
+        index = self.search.index
+        if current_version(index.path) != index.version:
+            renewed = Index.open(index.path)
+            self.search = ConversationalSearch(self.search.model, renewed, self.search.settings)
 
 
 def service_of(request: Request) -> Service:
