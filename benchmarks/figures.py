@@ -32,7 +32,7 @@ from uniconv.evaluation.retrieval import evaluate_retrieval, queries_of
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.sentence_encoder import SentenceEncoder
 from uniconv.types import Conversation
 

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from load_server import Server
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 
 CHAT = "/v1/chat/completions"
 FOLLOW_UPS = ("Can you say more about that?", "Why is that?", "And what follows from it?")

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.rule import Rule
 
 if TYPE_CHECKING:
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
@@ -34,7 +34,7 @@ def main() -> None:
     from uniconv.cli.terminal import print_answer, print_passages, print_sources
     from uniconv.model import UniConv
     from uniconv.retrieval.building import build_index
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
     from uniconv.search import ConversationalSearch
     from uniconv.types import Conversation
 

@@ -15,7 +15,7 @@ from uniconv.decoding import Generation
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.model import Settings, UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 

@@ -31,7 +31,7 @@ from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.files import write_json
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 
 SETS = {
     "topiocqa": ("topiocqa", "dev", True),

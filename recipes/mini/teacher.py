@@ -72,7 +72,7 @@ def encode_to(folder: Path, texts: Mapping[str, str], teacher: Teacher) -> None:
 
 def copy_index(folder: Path, index: Path) -> None:
     """Copies the vectors of an index's passages by their ids, once."""
-    from uniconv.retrieval.index import Index
+    from uniconv.retrieval.interface import Index
 
     folder.mkdir(parents=True, exist_ok=True)
     known = {id for id, _ in read_shards(folder)}

@@ -12,7 +12,7 @@ from uniconv.cli import main
 from uniconv.cli.terminal import hold_conversation
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.model import UniConv
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Turn
 from warm import Command

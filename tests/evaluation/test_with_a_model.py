@@ -23,7 +23,7 @@ from uniconv.evaluation.retrieval import evaluate_retrieval
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage, Turn
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_index import tiny_index
 from uniconv.decoding import Generation
 from uniconv.model import UniConv
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage
 

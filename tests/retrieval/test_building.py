@@ -20,7 +20,8 @@ from uniconv.retrieval import publishing
 from uniconv.retrieval.building import build_index, update_index
 from uniconv.retrieval.chunking import Chunking
 from uniconv.retrieval.documents import SourceFile
-from uniconv.retrieval.index import VERSIONS, Index
+from uniconv.retrieval.index import VERSIONS
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.publishing import LOCK
 
 

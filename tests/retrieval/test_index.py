@@ -11,7 +11,8 @@ from tiny import tiny_uniconv
 from uniconv.data.beir import write_corpus
 from uniconv.errors import IndexFolderError
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import POINTER, VERSIONS, Index
+from uniconv.retrieval.index import POINTER, VERSIONS
+from uniconv.retrieval.interface import Index
 
 CORPUS = passages(40)
 

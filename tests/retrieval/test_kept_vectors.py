@@ -14,7 +14,8 @@ from uniconv.errors import IndexFolderError, UniConvError
 from uniconv.retrieval.building import build_index, update_index
 from uniconv.retrieval.candidates import ByModel, Query
 from uniconv.retrieval.documents import SourceFile
-from uniconv.retrieval.index import VERSIONS, Index
+from uniconv.retrieval.index import VERSIONS
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.quantisation import VectorSettings
 from uniconv.retrieval.sharing import encode_share, merge_index, prepare_index
 from uniconv.search import ConversationalSearch, SearchSettings

@@ -20,7 +20,7 @@ from uniconv.errors import ConfigError, DataError, UniConvError
 from uniconv.retrieval import mining
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.candidates import ByModel, ByRun, ByWords, Query
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.mining import MiningReport, mine
 from uniconv.retrieval.queries import fuse
 from uniconv.types import Conversation, Passage, Turn

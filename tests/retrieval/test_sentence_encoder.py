@@ -18,7 +18,7 @@ from uniconv.data.runs import ranked, read_run
 from uniconv.errors import IndexFolderError, ModelError
 from uniconv.evaluation.retrieval import evaluate_retrieval
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.sentence_encoder import SentenceEncoder
 from uniconv.types import Conversation, Passage, Turn
 

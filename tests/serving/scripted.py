@@ -19,7 +19,7 @@ from tiny import tiny_uniconv
 from uniconv.decoding import Generation
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.run import serve
 from uniconv.serving.settings import ServerSettings

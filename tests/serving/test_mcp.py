@@ -20,7 +20,7 @@ from uniconv.decoding import Generation
 from uniconv.engine import Engine
 from uniconv.errors import ModelError
 from uniconv.model import UniConv
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.mcp import create_server
 from uniconv.types import Conversation, Turn

@@ -18,7 +18,7 @@ from scripted import TEXTS, Scripted, forked, question, searching, until
 
 from tiny import tiny_uniconv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.retrieval.publishing import LOCK
 from uniconv.search import ConversationalSearch
 from uniconv.serving.app import create_app

@@ -14,7 +14,7 @@ from uniconv.config import OverheadConfig
 from uniconv.errors import UniConvError
 from uniconv.model import UniConv
 from uniconv.retrieval.building import build_index
-from uniconv.retrieval.index import Index
+from uniconv.retrieval.interface import Index
 from uniconv.studies.overhead import overhead, ratios_of
 from uniconv.studies.turns import answer, main
 from uniconv.types import Conversation, Turn
