@@ -22,6 +22,7 @@ from uniconv.remote.embeddings import EmbeddingServer
 from uniconv.remote.generator import Generator
 from uniconv.remote.model import RemoteModel
 from uniconv.remote.server import Server
+from uniconv.retrieval.building import build_index
 from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage
@@ -261,6 +262,17 @@ def test_vectors_of_another_model_are_noticed(vllm: VLLM, folder: Path) -> None:
     index = Index.open(folder)
     with pytest.raises(RemoteError, match=r"not those of the index \(cosine 0.\d\d\); serve"):
         EmbeddingServer(at(vllm), index, index.model_name)
+
+
+def test_an_index_may_keep_less_of_its_vectors(vllm: VLLM, tmp_path: Path) -> None:
+    folder = tiny_index(tmp_path)
+    documents, model = tmp_path / "documents", UniConv.from_pretrained(tmp_path / "model")
+    build_index([documents], folder, model, dimensions=16, vectors="int8", quiet=True)
+    reader = EmbeddingServer(at(vllm), Index.open(folder), tmp_path / "model")
+    assert reader.dimension == 32
+    vllm.model = tiny_uniconv(seed=1)
+    with pytest.raises(RemoteError, match="not those of the index"):
+        EmbeddingServer(at(vllm), Index.open(folder), tmp_path / "model")
 
 
 def test_vectors_of_another_length_are_noticed(

@@ -111,7 +111,7 @@ class EmbeddingServer:
     def _compare(self, index: Index) -> None:
         rows = np.random.default_rng(0).permutation(len(index))[:_COMPARED].tolist()
         found = self.encode([self.template.passage(one) for one in index.passages_at(rows)])
-        likeness = (found * index.vectors_at(rows)).sum(axis=1)
+        likeness = (index.cut(found) * index.vectors_at(rows)).sum(axis=1)
         if np.median(likeness) < _LIKE:
             raise RemoteError(
                 self._server.url + _PATH,
