@@ -11,7 +11,8 @@ from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
-from uniconv.retrieval.vectors import EXACT_BELOW, PROBES
+from uniconv.retrieval.approximate import PROBES
+from uniconv.retrieval.vectors import EXACT_BELOW
 
 DAY = 86_400.0
 _SAMPLE_PER_LIST = 64
