@@ -174,6 +174,14 @@ def test_closing_ends_the_writing_there(remote: RemoteModel, vllm: VLLM) -> None
     assert generation.finish_reason == "stop"
 
 
+def test_an_answer_that_is_forgotten_ends_there(remote: RemoteModel, vllm: VLLM) -> None:
+    generation = remote.generate(TALK, max_new_tokens=300)
+    next(generation)
+    vllm.may.clear()
+    del generation
+    assert vllm.gone.wait(5)
+
+
 def test_a_server_without_token_ids_ends_answers_itself(model: UniConv, vllm: VLLM) -> None:
     vllm.strict, vllm.tells_tokens = True, False
     generator = Generator(at(vllm), model.template)

@@ -170,6 +170,8 @@ class Server:
 class Events(Iterator[dict[str, Any]]):
     """Events of a reply as they come; :meth:`close`, from any thread, closes the connection.
 
+    So does forgetting them.
+
     Raises:
         RemoteError: the server refuses, fails, or is lost in the middle (``lost``).
     """
@@ -190,6 +192,8 @@ class Events(Iterator[dict[str, Any]]):
         """What has come can still be read."""
         self._working.cancel()
         self._told.put(None)
+
+    __del__ = close
 
 
 async def _events(response: httpx.Response, where: str) -> AsyncIterator[dict[str, Any]]:
