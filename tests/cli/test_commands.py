@@ -63,6 +63,25 @@ def test_index_again_encodes_nothing(
     assert "30 passages, 0 of them encoded now" in capsys.readouterr().out
 
 
+def test_an_index_of_fewer_bits_is_used_without_options(
+    documents: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, options = tmp_path / "small", ("--vectors", "binary", "--dimensions", "12")
+    assert run(monkeypatch, "index", documents, "--out", out, "--model", model, *options) == 0
+    assert Index.open(out).kept == {"dimensions": 12, "storage": "binary"}
+    assert run(monkeypatch, "index", documents, "--out", out, "--model", model) == 0
+    assert "0 of them encoded now" in capsys.readouterr().out
+    assert Index.open(out).kept
+    assert run(monkeypatch, "search", out, "tower 7", "--retriever", "dense", "--k", "3") == 0
+    assert "was built in" in capsys.readouterr().out
+    assert run(monkeypatch, "index", "--out", out, "--merge", *options) == 2
+    assert "--dimensions was decided when" in capsys.readouterr().err
+
+
 def test_search_prints_the_passages(
     index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

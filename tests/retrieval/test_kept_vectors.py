@@ -55,6 +55,7 @@ def test_an_index_remembers_how_it_keeps_vectors(corpus, tmp_path, dimensions, v
     assert build(corpus, out, dimensions, vectors) == 60
     index = Index.open(out)
     assert index.manifest.vectors == VectorSettings(dimensions, vectors)
+    assert index.kept == {"dimensions": dimensions, "storage": vectors}
     assert build(corpus, out) == 0
     assert Index.open(out).version == index.version
     write_corpus(corpus, [*CORPUS[5:], *passages(2, "new")])

@@ -57,7 +57,7 @@ def retrieve(
     index = index or Index.open(_folder(settings))
     about = {
         "passages": len(index),
-        "index": {"version": index.version, "exact": index.exact},
+        "index": {"version": index.version, "exact": index.exact, **index.kept},
     }
     if settings.retriever == "bm25":
         return _run(contexts, index.search_text(_texts(settings, contexts), settings.k)), about

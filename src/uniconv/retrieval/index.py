@@ -160,6 +160,11 @@ class FolderIndex(Index):
     def vectors_at(self, rows: Sequence[int]) -> Floats:
         return np.asarray(self.vectors[np.asarray(rows, np.int64)])
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        vectors = self.manifest.vectors
+        return asdict(vectors) if vectors != VectorSettings() else {}
+
     def cut(self, embeddings: Floats) -> Floats:
         return self.manifest.vectors.cut(embeddings)
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +99,11 @@ class Index(ABC):
         self, texts: Sequence[str], k: int, filters: MetadataFilters
     ) -> list[list[ScoredPassage]]:
         """As ``search_text``, for one text or more."""
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """How vectors are kept where that is not whole as float32, for reports."""
+        return {}
 
     def cut(self, embeddings: Floats) -> Floats:
         """What of embeddings, float32 [..., d], is compared with the index's vectors: all, here."""
