@@ -19,11 +19,12 @@ import torch
 import scale_model as laws
 from scale_model import Rates, Shape
 from uniconv.model import UniConv
+from uniconv.retrieval.approximate import build_vector_index
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.interface import Index
 from uniconv.retrieval.store import PassageStore
-from uniconv.retrieval.vectors import VECTOR_FILE, Floats, build_vector_index
+from uniconv.retrieval.vectors import VECTOR_FILE, Floats
 from uniconv.types import Passage
 
 SEARCHES = 100
