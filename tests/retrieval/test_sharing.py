@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -195,22 +196,41 @@ def test_an_update_in_between_is_noticed(corpus, tmp_path):
         merge(out)
 
 
+@dataclass
 class Meanwhile(FakeEncoder):
-    """While it encodes another process publishes the index."""
+    """While it makes its second shard, another process does something."""
+
+    happens: Callable[[], object] = lambda: None
 
     def encode_passages(self, passages):
         vectors = super().encode_passages(passages)
         if len(self.calls) == 2:
-            share(self.name, 0, 1)
-            merge(self.name)
+            self.happens()
         return vectors
 
 
 def test_a_latecomer_stops_when_the_index_is_published(corpus, tmp_path):
     out = tmp_path / "index"
     prepare(corpus, out)
+    meanwhile = Meanwhile(happens=lambda: (share(out, 0, 1), merge(out)))
     with pytest.raises(IndexFolderError, match="was published or prepared anew"):
-        share(out, 0, 1, Meanwhile(name=str(out)))
+        share(out, 0, 1, meanwhile)
+    assert contents(out) == one_process(corpus, tmp_path / "one")
+    assert not (out / BUILDING).exists()
+
+
+def test_a_latecomer_leaves_the_shards_of_a_new_plan_alone(corpus, tmp_path):
+    out = tmp_path / "index"
+    prepare(corpus, out)
+
+    def begin_anew():
+        write_corpus(corpus, passages(25, "q"))
+        prepare(corpus, out)
+        share(out, 0, 1)
+
+    with pytest.raises(IndexFolderError, match="was published or prepared anew"):
+        share(out, 0, 1, Meanwhile(happens=begin_anew))
+    merge(out)
     assert contents(out) == one_process(corpus, tmp_path / "one")
 
 

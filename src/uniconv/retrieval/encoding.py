@@ -80,6 +80,7 @@ def encode_corpus(
     digests: Callable[[range], Iterable[bytes]] | None = None,
     rows_per_shard: int = SHARD_ROWS,
     progress: Callable[[int], None] | None = None,
+    check: Callable[[], None] | None = None,
     process: int = 0,
     processes: int = 1,
 ) -> Shards:
@@ -90,7 +91,8 @@ def encode_corpus(
     sorts a shard by length itself, and a shard is all that it sees at once, so that vectors are the
     same to the bit whoever makes them, on hardware that is the same. ``progress`` is told the
     passages of every finished shard. Of several processes each makes its own part of the shards.
-    ``digests`` tells the passages' digests where that is cheaper than to read them.
+    ``digests`` tells the passages' digests where that is cheaper than to read them; ``check`` is as
+    of ``write_shards``.
 
     Raises:
         ModelError: the encoder gave vectors of a wrong shape, or values that are not numbers.
@@ -106,6 +108,7 @@ def encode_corpus(
         folder,
         rows_per_shard=rows_per_shard,
         progress=progress,
+        check=check,
         process=process,
         processes=processes,
     )
@@ -118,22 +121,29 @@ def write_shards(
     *,
     rows_per_shard: int = SHARD_ROWS,
     progress: Callable[[int], None] | None = None,
+    check: Callable[[], None] | None = None,
     process: int = 0,
     processes: int = 1,
 ) -> Shards:
     """Writes vectors shard by shard; shards that are whole and made from the same are kept.
 
     ``block`` tells of some rows what their vectors depend on, and how to make them. Of several
-    processes each makes every ``processes``-th shard.
+    processes each makes every ``processes``-th shard. ``check`` is called before a shard is made
+    and again before it is written, and raises where that would harm others.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for path, here in shards_of(folder, rows, rows_per_shard)[process::processes]:
         paths.append(path)
+        if check is not None:
+            check()
         basis, make = block(here)
         if not is_whole(path, basis):
-            _write(path, make(), basis)
+            vectors = make()
+            if check is not None:
+                check()
+            _write(path, vectors, basis)
         if progress is not None:
             progress(len(here))
     return Shards(paths, rows_per_shard)

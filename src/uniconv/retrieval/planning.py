@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from uniconv.errors import IndexFolderError
-from uniconv.files import atomic, write_json
+from uniconv.files import atomic, identity, write_json
 from uniconv.retrieval.encoding import (
     RECORD,
     SHARD,
@@ -82,7 +82,7 @@ class Work:
     def __init__(self, building: Path) -> None:
         """See ``open``."""
         self._path = building / PLAN
-        self._is = _identity(self._path)
+        self._is = identity(self._path)
         self.plan = Plan.from_json(json.loads(self._path.read_bytes()))
         self.staging = building / _STORE
         self.store = PassageStore(self.staging)
@@ -155,6 +155,7 @@ class Work:
             digests=self._digests,
             rows_per_shard=self.plan.rows_per_shard,
             progress=progress,
+            check=self._check_current,
             process=process,
             processes=processes,
         )
@@ -225,12 +226,14 @@ class Work:
             record.unlink(missing_ok=True)
             record.with_suffix(SHARD).unlink(missing_ok=True)
 
-    def _digests(self, rows: range) -> Iterable[bytes]:
-        if _identity(self._path) != self._is:
+    def _check_current(self) -> None:
+        if identity(self._path) != self._is:
             raise IndexFolderError(
                 f"{self._path.parent.parent}: was published or prepared anew by another process "
                 "meanwhile; run this command again if it was prepared anew"
             )
+
+    def _digests(self, rows: range) -> Iterable[bytes]:
         return (self.store.digest(int(row)) for row in self._new[rows.start : rows.stop])
 
 
@@ -292,12 +295,3 @@ def _find(digests: Digests, known: Digests | None) -> Rows:
         same = known[candidates] == digests
         rows[same] = candidates[same]
     return rows
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is replaced; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
