@@ -93,7 +93,7 @@ def test_bits_and_bytes_follow_uneven_dimensions(tmp_path, storage):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_lists_that_are_made_in_parts_are_those_of_one_go(tmp_path, storage, monkeypatch):
+def test_lists_that_are_made_in_parts_are_those_of_one_go(tmp_path, storage, monkeypatch, capfd):
     monkeypatch.setattr("uniconv.retrieval.approximate._BLOCK", 100)
     values, asked = normal(1050), normal(40, seed=1)
     found = []
@@ -111,6 +111,7 @@ def test_lists_that_are_made_in_parts_are_those_of_one_go(tmp_path, storage, mon
         assert {path.name for path in moved.iterdir()} == expected
     np.testing.assert_array_equal(found[0][1], found[1][1])
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-6)
+    assert capfd.readouterr().out == ""  # faiss prints what it does
 
 
 @pytest.mark.parametrize("storage", STORAGES)

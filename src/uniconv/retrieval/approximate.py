@@ -11,7 +11,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,7 +160,8 @@ def _fill(index: Any, vectors: Kept, path: Path, part_bytes: int) -> None:
             files.append(f"{folder}/{first}")
             faiss.write_index(index, files[-1])
             index.reset()
-        merge_ondisk(index, files, str(path.parent / LISTS_FILE))
+        with _to_standard_error():
+            merge_ondisk(index, files, str(path.parent / LISTS_FILE))
         with atomic(path) as temporary:
             faiss.write_index(index, str(temporary))
 
@@ -168,8 +172,11 @@ def _blocks(vectors: Kept, first: int, last: int) -> Iterator[tuple[int, Floats]
 
 
 def _open(path: Path) -> Any:
-    beside = (path.parent / LISTS_FILE).exists()
-    index: Any = faiss.read_index(str(path), _LISTS_BESIDE if beside else _MAPPED)
+    if (path.parent / LISTS_FILE).exists():
+        with _to_standard_error():
+            index: Any = faiss.read_index(str(path), _LISTS_BESIDE)
+    else:
+        index = faiss.read_index(str(path), _MAPPED)
     lists = _lists(index)
     if lists is not None:
         lists.nprobe = PROBES
@@ -182,3 +189,18 @@ def _open(path: Path) -> Any:
 def _lists(index: Any) -> Any:
     """The inverted lists in an index, None where all vectors are compared."""
     return faiss.try_extract_index_ivf(index)
+
+
+@contextmanager
+def _to_standard_error() -> Iterator[None]:
+    """What faiss says of lists on disk is printed by C, where a protocol (MCP) may be spoken."""
+    library = ctypes.CDLL(None)
+    library.fflush(None)
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        library.fflush(None)
+        os.dup2(output, 1)
+        os.close(output)
