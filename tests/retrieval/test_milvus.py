@@ -1,21 +1,18 @@
-"""What is Milvus's own: loading that goes on, the switch of the alias, addresses and errors.
+"""What is Milvus's own: loading that goes on, the switch of the alias, search parameters.
 
 What it shares with an index folder is in test_index_contract.py.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 
 import numpy as np
 import pytest
-from retrieval_fixtures import DIMENSION, FakeEncoder, passages
+from retrieval_fixtures import DIMENSION, FakeEncoder
 
-from uniconv.config.milvus import TOKEN_VARIABLE, load_milvus
-from uniconv.data.beir import write_corpus
-from uniconv.errors import ConfigError, IndexFolderError, UniConvError
+from uniconv.config.milvus import load_milvus
+from uniconv.errors import ConfigError, IndexFolderError
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.interface import Index
 from uniconv.types import Passage
@@ -23,40 +20,10 @@ from uniconv.types import Passage
 pytest.importorskip("pymilvus", reason="needs uniconv[milvus]")
 pytest.importorskip("milvus_lite", reason="needs uniconv[milvus]")
 
-from milvus_address import milvus_address
+from milvus_place import CORPUS, Place, nearest
 
 from uniconv.retrieval import milvus_loading
 from uniconv.retrieval.milvus_loading import NOTE, index_in_milvus, load_in_milvus
-from uniconv.retrieval.milvus_server import connect
-
-CORPUS = passages(40)
-
-
-class Place:
-    """A configuration, a corpus, and ways to look behind the index."""
-
-    def __init__(self, folder, uri, name):
-        self.path = folder / f"{name}.yaml"
-        self.corpus = folder / f"{name}.jsonl"
-        self.name = name
-        self._uri = uri
-        self.configure()
-
-    def configure(self, **settings):
-        self.path.write_text(
-            json.dumps({"uri": self._uri, "collection": self.name, "timeout": 20, **settings})
-        )
-
-    def index(self, corpus, model=None):
-        write_corpus(self.corpus, corpus)
-        return index_in_milvus([self.corpus], self.path, model or FakeEncoder(), quiet=True)
-
-    @property
-    def client(self):
-        return connect(load_milvus(self.path))
-
-    def collections(self):
-        return [one for one in self.client.list_collections() if one.startswith(f"{self.name}_")]
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +35,6 @@ def database(tmp_path_factory):
 def place(tmp_path, database, request):
     name = request.node.name.removeprefix("test_")
     return Place(tmp_path, str(database), "".join(c if c.isalnum() else "_" for c in name)[:60])
-
-
-def nearest(index, passage):
-    (ranking,) = index.search(FakeEncoder().encode_passages([passage]), 1)
-    return ranking[0].passage if ranking else None
 
 
 class Stop(Exception):
@@ -243,73 +205,3 @@ def test_vectors_that_are_cut_and_kept_as_bytes(place):
     for ours, theirs in zip(index.search(asked, 4), folder.search(asked, 4), strict=True):
         assert [one.passage for one in ours] == [one.passage for one in theirs]
         assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5)
-
-
-def test_a_server_with_a_token(tmp_path, monkeypatch):
-    secret = "root:a-secret-of-mine"
-    with milvus_address(tmp_path / "data", secret) as address:
-        place = Place(tmp_path, address, "guarded")
-        for wrong in ("root:wrong", ""):
-            monkeypatch.setenv(TOKEN_VARIABLE, wrong)
-            with pytest.raises(IndexFolderError, match=f"{address}: .* {TOKEN_VARIABLE}"):
-                Index.open(place.path)
-        monkeypatch.setenv(TOKEN_VARIABLE, secret)
-        assert place.index(CORPUS).loaded == 40
-        assert nearest(Index.open(place.path), CORPUS[3]) == CORPUS[3]
-        place.client.create_collection("theirs", dimension=4)
-        place.name = "theirs"
-        place.configure()
-        with pytest.raises(IndexFolderError, match="'theirs' was not made by uniconv"):
-            place.index(CORPUS)
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert written
-    assert not any(b"a-secret-of-mine" in path.read_bytes() for path in written)
-
-
-def test_a_server_that_is_not_there(tmp_path):
-    place = Place(tmp_path, "http://127.0.0.1:9", "absent")
-    model = FakeEncoder()
-    with pytest.raises(IndexFolderError, match=r"http://127.0.0.1:9: Milvus can't be reached"):
-        place.index(CORPUS, model)
-    assert model.calls == []  # it is noticed before anything is encoded
-
-
-def test_a_file_that_is_no_database(tmp_path):
-    (tmp_path / "no.db").write_text("text")
-    with pytest.raises(IndexFolderError, match=r"no\.db: the Milvus Lite file can't be opened"):
-        Place(tmp_path, "no.db", "broken").index(CORPUS)
-
-
-def test_what_is_missing(place, tmp_path, monkeypatch):
-    with pytest.raises(IndexFolderError, match=r"has no collection .* .uniconv index SOURCES"):
-        Index.open(place.path)
-    with pytest.raises(IndexFolderError, match="there is no index here"):
-        load_in_milvus(place.path)
-    (tmp_path / "notes.md").write_text("A note.")
-    with pytest.raises(IndexFolderError, match="needs an index folder"):
-        build_index([tmp_path / "notes.md"], place.path, FakeEncoder())
-    with pytest.raises(ConfigError, match="can't be read"):
-        Index.open(tmp_path / "absent.yaml")
-    monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(UniConvError, match=r"package pymilvus: pip install 'uniconv\[milvus\]'"):
-        Index.open(place.path)
-
-
-def test_an_alias_that_is_a_collection(place):
-    report = place.index(CORPUS)
-    place.name = report.collection
-    place.configure()
-    with pytest.raises(IndexFolderError, match="is a collection, not an alias"):
-        place.index(CORPUS)
-
-
-@pytest.mark.parametrize(
-    ("passage", "problem"),
-    [
-        (Passage("long", "ü" * 32_768), "'long': its text has 65537 bytes"),
-        (Passage("much", "text", "", {"a": "b" * 70_000}), "'much': its metadata has 70002 bytes"),
-    ],
-)
-def test_a_passage_that_milvus_can_not_hold(place, passage, problem):
-    with pytest.raises(UniConvError, match=problem):
-        place.index([passage])
