@@ -14,6 +14,8 @@ import psutil
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from uniconv.serving.memory import give_back, libc
+
 Call = Callable[[], object]
 
 
@@ -91,6 +93,8 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _RESET.is_file():
+        if (library := libc()) is not None:  # what earlier stages have freed is not this one's
+            give_back(library)
         _RESET.write_text("5")  # proc(5): resets VmHWM
 
 

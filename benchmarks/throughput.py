@@ -70,7 +70,9 @@ class Bench:
     def over(self) -> bool:
         return monotonic() > self.deadline
 
-    def typical(self, stage: Stage, model: UniConv, load: Load) -> tuple[float, Row]:
+    def typical(
+        self, stage: Stage, model: UniConv, load: Load, *, profiled: bool = False
+    ) -> tuple[float, Row]:
         """The median time of a stage's call, and what else was seen of it."""
         with stage.run(model, load) as call:
             first = self.clock.seconds(call)
@@ -79,14 +81,16 @@ class Bench:
             while len(times) < self.repeats and not self.over:
                 times.append(self.clock.seconds(call))
             seen = {"first": first, "times": times, "peak_bytes": peak_bytes(self.device)}
-            return median(times), seen | {"kernels": kernel_seconds(call, self.device)}
+            if profiled:
+                seen["kernels"] = kernel_seconds(call, self.device)
+            return median(times), seen
 
     def measure(self, stage: Stage, model: UniConv, thin: UniConv, load: Load) -> Row:
         """A row of the results."""
         if self.over:
             return {"stage": stage.name, "problem": "not measured: no time was left"}
         try:
-            seconds, seen = self.typical(stage, model, load)
+            seconds, seen = self.typical(stage, model, load, profiled=True)
         except torch.OutOfMemoryError:
             seconds = 0.0
         if not seconds:  # outside of the handler, which holds what was allocated

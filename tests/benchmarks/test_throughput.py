@@ -114,9 +114,9 @@ def test_a_step_that_does_not_fit_is_tried_with_fewer_turns(embedded: UniConv) -
         return typical(stage, model, load)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput.Bench, "typical", lambda _, *given: small(*given))
+        patch.setattr(throughput.Bench, "typical", lambda _, *given, **__: small(*given))
         assert bench.measure(stage, model, model, SMALL)["load"]["turns"] == 1
-        patch.setattr(throughput.Bench, "typical", lambda _, *given: small(*given[:2], SMALL))
+        patch.setattr(throughput.Bench, "typical", lambda _, *given, **__: small(*given[:2], SMALL))
         problem = bench.measure(stage, model, model, SMALL)["problem"]
     assert problem == "not measured: out of memory"
 
