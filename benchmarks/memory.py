@@ -1,13 +1,14 @@
 """What memory a joint step needs, counted without having it: Mistral-7B's shape with LoRA on GPUs.
 
     python benchmarks/memory.py                   # what fits on cards of 24, 48, 80 and 141 GB
-    python benchmarks/memory.py --check           # the count against what a real process takes
+    MALLOC_MMAP_THRESHOLD_=65536 python benchmarks/memory.py --check     # against a real process
 
 The step is the trainer's own, GradCache included, on fake tensors: they have shapes and no data, so
 that every tensor of forward, backward and AdamW is made and freed as in a real step, and can be
 counted. Attention is counted as what PyTorch's flash attention keeps (inputs, output and a number a
 row), which is also what ``flex_attention`` keeps, and dropout as CUDA's kernel, whose mask takes a
-byte. Memory grows with the tokens of a pass in a straight line, which is found from two counts.
+byte. Memory grows with layers and tokens in straight lines, which are found from four counts and
+checked by a count of all layers. The variable has malloc give back what was freed.
 """
 
 from __future__ import annotations
