@@ -34,39 +34,31 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 
 _SLICE_END = 20  # seconds that are kept for writing the last checkpoint and the results
+_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # of AdamW and of Muon
 
 
 class Run:
-    """A run: network, optimiser, and how far it got."""
+    """A run: network, optimisers, and how far it got."""
 
     def __init__(self, network: Any, learner: Learner, args: argparse.Namespace) -> None:
         self.network, self.learner, self.args = network, learner, args
         self.step = self.tokens = 0
         self.seconds = 0.0
         self.warm_from = 0  # the step from which the learning rate warms up
-        embeddings = network.model.embed_tokens.weight
-        rest = [p for p in network.parameters() if p is not embeddings]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.1, "part": 1.0},
-                {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0, "part": 1.0},
-                {"params": [embeddings], "weight_decay": 0.0, "part": 0.5},
-            ],
-            lr=args.rate,
-            betas=(0.9, 0.95),
-            fused=True,
-        )
+        self.optimizers = _optimizers(network, args.rate)
 
     def train_step(self, batch: Any, left: float = 1.0) -> dict[str, torch.Tensor]:
         """One step; ``left`` is the share of the slice that is left where it is the last one."""
         rate = self.args.rate * schedule(self.step - self.warm_from, self.args.warmup, left)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["part"]
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["part"]
+        self.network.zero_grad(set_to_none=True)
         total, report = self.learner.losses(batch)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.tokens += int((batch.pieces > 0).sum())
         return report | {"gradient": norm.detach()}
@@ -75,8 +67,9 @@ class Run:
         """A checkpoint from which the run goes on as if it had not stopped; two are kept."""
         tensors = {f"network.{name}": t for name, t in self.network.named_parameters()}
         for name, parameter in self.network.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}.{name}"] = value
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"{key}.{name}"] = value
         checkpoint.write(folder / f"step-{self.step:07d}", tensors, self.progress())
         for old in sorted(folder.glob("step-*"))[:-2]:
             shutil.rmtree(old)
@@ -84,17 +77,19 @@ class Run:
     def load(self, folder: Path) -> None:
         """Goes on from what :meth:`save` wrote."""
         tensors, manifest = checkpoint.read(folder)
-        for name, parameter in self.network.named_parameters():
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        for parameter, name in names.items():
             parameter.data.copy_(tensors[f"network.{name}"])
-            state = {
-                key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{key}.{name}" in tensors
-            }
-            if state and parameter.device.type == "cuda":
-                state["step"] = state["step"].to(parameter.device)  # as the fused kernel wants it
-            if state:
-                self.optimizer.state[parameter] = state
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    state = {
+                        key: tensors[f"{key}.{names[parameter]}"].to(parameter.device)
+                        for key in _STATE
+                        if f"{key}.{names[parameter]}" in tensors
+                    }
+                    if state:
+                        optimizer.state[parameter] = state
         for name in ("step", "tokens", "seconds", "warm_from"):
             setattr(self, name, manifest[name])
 
@@ -116,6 +111,25 @@ class Run:
             "warm_from": self.warm_from,
             "config": self.network.config.to_dict(),
         }
+
+
+def _optimizers(network: Any, rate: float) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the layers' matrices, its steps as large as AdamW's; AdamW for the rest.
+
+    Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), Liu et al. 2025 (arXiv
+    2502.16982).
+    """
+    embeddings = network.model.embed_tokens.weight
+    rest = [p for p in network.parameters() if p is not embeddings]
+    matrices = {"params": [p for p in rest if p.ndim > 1], "part": 1.0}
+    others = [
+        {"params": [p for p in rest if p.ndim == 1], "part": 1.0},
+        {"params": [embeddings], "part": 0.5},
+    ]
+    return (
+        torch.optim.Muon([matrices], rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    )
 
 
 def schedule(step: int, warmup: int, left: float = 1.0) -> float:

@@ -287,6 +287,27 @@ def test_embeddings_are_those_of_the_model_that_is_saved(
     assert torch.allclose(made, state / state.norm(), atol=1e-5)
 
 
+def test_copied_tokens_weigh_more_than_others(part: Arrays, vocabulary: Vocabulary) -> None:
+    torch.manual_seed(0)
+    network = LlamaForCausalLM(config("tiny", vocabulary.size))
+    codec = Codec(np.eye(384, 192, dtype=np.float32), np.ones(192, np.float32))
+    batch = batches(part, vocabulary)[0]
+    copied = ((batch.kinds == GROUNDED) & (batch.labels != -100)).sum()
+    others = (batch.labels != -100).sum() - copied
+    assert copied > 0 and others > 0
+    totals = []
+    for weight in (1.0, 6.0):
+        weights = Weights(grounded=weight, contrast=0, distance=0)
+        learner = Learner(network, codec, torch.device("cpu"), weights)
+        with torch.no_grad():
+            total, report = learner.losses(batch)
+        totals.append(total.item())
+        rest = (report["next"] * (copied + others) - report["grounded"] * copied) / others
+        mean = (weight * copied * report["grounded"] + others * rest) / (weight * copied + others)
+        assert totals[-1] == pytest.approx(float(mean), rel=1e-5)
+    assert totals[0] != totals[1]
+
+
 def test_pairs_of_one_group_are_no_negatives() -> None:
     embeddings = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)
     apart, _ = info_nce(embeddings, torch.tensor([1, 2, 3]), 0.05)
