@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listed import ListedIndex
 from uniconv.data.beir import write_corpus
 from uniconv.errors import DataError
 from uniconv.evaluation.collection import Collection, CorpusCollection, Draw, IndexCollection
@@ -17,22 +17,10 @@ from uniconv.types import Passage
 PASSAGES = [Passage(f"p{number}", f"Text {number}.") for number in range(20)]
 
 
-class FakeIndex:
-    def __init__(self) -> None:
-        self.store = PASSAGES
-
-    def __len__(self) -> int:
-        return len(PASSAGES)
-
-    def passage(self, id: str) -> Passage | None:
-        return next((one for one in PASSAGES if one.id == id), None)
-
-
 @pytest.fixture(params=["index", "corpus"])
 def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Collection:
     if request.param == "index":
-        index: Any = FakeIndex()
-        return IndexCollection(index)
+        return IndexCollection(ListedIndex(PASSAGES))
     write_corpus(tmp_path / "corpus.jsonl", PASSAGES)
     return CorpusCollection(tmp_path / "corpus.jsonl")
 
@@ -52,7 +40,7 @@ def test_a_draw_depends_on_its_name_and_the_seed_alone(collection: Collection) -
 
 def test_index_and_corpus_draw_the_same(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.jsonl", PASSAGES)
-    index: Any = FakeIndex()
+    index = ListedIndex(PASSAGES)
     draws = {"q": Draw(4, {"p1", "p2"})}
     expected = IndexCollection(index).draw(draws, 0)
     assert CorpusCollection(tmp_path / "corpus.jsonl").draw(draws, 0) == expected
@@ -68,7 +56,7 @@ def test_fewer_where_fewer_are_left(collection: Collection) -> None:
 
 @given(st.integers(0, 20), st.sets(st.sampled_from([one.id for one in PASSAGES])), st.text())
 def test_draws_hold_what_was_asked_for(count: int, without: set[str], name: str) -> None:
-    index: Any = FakeIndex()
+    index = ListedIndex(PASSAGES)
     drawn = IndexCollection(index).draw({name: Draw(count, without)}, 0)[name]
     ids = [one.id for one in drawn]
     assert len(ids) == len(set(ids)) == min(count, 20 - len(without))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from listed import ListedIndex
 from uniconv.citations import without_marks
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
@@ -74,23 +75,6 @@ class FakeModel:
         yield from (passage.text for passage in passages)
 
 
-class FakeIndex:
-    """A few passages; ``files`` are what it was made of."""
-
-    def __init__(self, files: str = "files") -> None:
-        self.store = [TOWER, *OTHERS]
-        record = SimpleNamespace(name="corpus", sha256=files)
-        self.manifest = SimpleNamespace(
-            files={"/corpus": record}, chunk_size=1, chunk_overlap=0, language=None
-        )
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def passage(self, id: str) -> Passage | None:
-        return next((one for one in self.store if one.id == id), None)
-
-
 class FakeSearch:
     """Finds the tower and two others; answers turn by turn, and can decline or be stopped."""
 
@@ -107,7 +91,7 @@ class FakeSearch:
         self.stop_at = stop_at
         self.found = found
         self.model = FakeModel(fingerprint)
-        self.index = FakeIndex(files)
+        self.index = ListedIndex([TOWER, *OTHERS], files=files)
 
     def stream(self, conversation: Conversation) -> AnswerStream:
         if len(self.asked) + 1 == self.stop_at:

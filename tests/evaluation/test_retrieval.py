@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from listed import ListedIndex
 from uniconv.data.beir import read_qrels, write_corpus, write_qrels
 from uniconv.data.conversations import write_conversations
 from uniconv.data.runs import read_run, write_run
@@ -20,6 +21,7 @@ from uniconv.evaluation.breakdowns import read_groups
 from uniconv.evaluation.retrieval import evaluate_retrieval
 from uniconv.evaluation.retrieval_settings import RetrievalEvaluation
 from uniconv.files import sha256
+from uniconv.retrieval.filters import MetadataFilters
 from uniconv.types import Conversation, Passage, ScoredPassage, Turn
 
 PASSAGES = {
@@ -53,20 +55,16 @@ class FakeModel:
         return np.eye(4, dtype=np.float32)[[len(one.turns) for one in conversations]]
 
 
-class FakeIndex:
+class FakeIndex(ListedIndex):
     """Dense search finds the tower for one turn and bread before the bridge for three."""
 
-    model_name = "fake"
-    version = "v1"
-    exact = True
+    def __init__(self) -> None:
+        super().__init__(list(PASSAGES.values()))
 
-    def __len__(self) -> int:
-        return 3
-
-    def check_model(self, model: object) -> None:
-        assert isinstance(model, FakeModel)
-
-    def search(self, embeddings: np.ndarray, k: int) -> list[list[ScoredPassage]]:
+    def _search(
+        self, embeddings: np.ndarray, k: int, filters: MetadataFilters
+    ) -> list[list[ScoredPassage]]:
+        assert not filters
         ranked = {1: ["tower", "bread"], 3: ["bread", "bridge", "tower"]}
         return [
             [
@@ -76,7 +74,10 @@ class FakeIndex:
             for row in embeddings
         ]
 
-    def search_text(self, texts: Sequence[str], k: int) -> list[list[ScoredPassage]]:
+    def _search_text(
+        self, texts: Sequence[str], k: int, filters: MetadataFilters
+    ) -> list[list[ScoredPassage]]:
+        assert not filters
         self.texts = list(texts)
         return [[ScoredPassage(PASSAGES["bridge"], 7.0)][:k] for _ in texts]
 

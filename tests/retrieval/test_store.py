@@ -56,7 +56,7 @@ def test_unknown_ids_and_rows(tmp_path):
 
 
 def test_ids_whose_hashes_collide_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_id_hash", lambda id: len(id))
+    monkeypatch.setattr(module, "id_hash", lambda id: len(id))
     store = PassageStore.write(tmp_path, passages(10))
     assert [store.row(f"p{n}") for n in range(10)] == list(range(10))
     assert store.row("p?") is None
@@ -65,7 +65,7 @@ def test_ids_whose_hashes_collide_are_told_apart(tmp_path, monkeypatch):
 @pytest.mark.parametrize("collide", [False, True])
 def test_a_duplicate_id_names_both_rows(tmp_path, monkeypatch, collide):
     if collide:
-        monkeypatch.setattr(module, "_id_hash", lambda _: 1)
+        monkeypatch.setattr(module, "id_hash", lambda _: 1)
     corpus = passages(6)
     corpus[4] = replace(corpus[4], id="p1")
     with pytest.raises(DuplicateIdError, match="'p1' is used twice, by passages 2 and 5") as error:
