@@ -173,3 +173,12 @@ def test_bad_frames_are_refused() -> None:
 
 def _fields(frame: Frame) -> dict[str, str]:
     return {name: getattr(frame, name) for name in Frame.__dataclass_fields__}
+
+
+def test_text_that_is_cut_is_no_cause_for_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = tiny_tokenizer(None)
+    tokenizer.model_max_length = 8
+    built = load_template(tokenizer, limits=Limits(passage=16))
+    assert len(built.passage(Passage("p", "harbour tower " * 40))) <= 16
+    assert not tokenizer.deprecation_warnings
+    assert "longer than" not in capfd.readouterr().err

@@ -196,5 +196,7 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = Fa
     """Token ids of ``text``; special tokens are parsed only where ``special`` is true."""
     if not text:
         return []
-    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"]
+    options = {"add_special_tokens": False, "split_special_tokens": not special}
+    # What is too long is cut to the template's limits, so nobody need be warned of it.
+    ids = tokenizer(text, verbose=False, **options)["input_ids"]
     return [int(token) for token in ids]
