@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import platform
+import resource
 import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 import torch
@@ -26,10 +28,24 @@ class Limits(NamedTuple):
     bandwidth: float
 
 
-def cards() -> dict[str, Limits]:
-    """What the data sheets of hardware.toml say, by name."""
+class Hardware(NamedTuple):
+    """An accelerator of hardware.toml: FLOP/s, bytes/s and bytes of memory, dollars an hour."""
+
+    flops: float
+    bandwidth: float
+    memory: float
+    dollars: float
+
+
+def hardware() -> dict[str, Hardware]:
+    """All of hardware.toml, by name."""
     rows = tomllib.loads((Path(__file__).parent / "hardware.toml").read_text("utf-8"))
-    return {name: Limits(row["flops"], row["bandwidth"]) for name, row in rows.items()}
+    return {name: Hardware(**row) for name, row in rows.items()}
+
+
+def cards() -> dict[str, Limits]:
+    """The limits that the data sheets give."""
+    return {name: Limits(one.flops, one.bandwidth) for name, one in hardware().items()}
 
 
 class Clock:
@@ -106,6 +122,23 @@ def peak_bytes(device: torch.device) -> int | None:
         return None
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) * 1024
+
+
+def forked_bytes(step: Call) -> int:
+    """By how much a step raises the most memory that a process has had, found in a forked one."""
+    context = multiprocessing.get_context("fork")
+    found: Any = context.Queue()
+
+    def run() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        step()
+        found.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+    process = context.Process(target=run)
+    process.start()
+    kilobytes = int(found.get())
+    process.join()
+    return kilobytes * 1024
 
 
 _KINDS = {

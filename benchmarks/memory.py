@@ -14,8 +14,6 @@ checked by a count of all layers. The variable has malloc give back what was fre
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import resource
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import MistralConfig, MistralForCausalLM
 
+from machine import forked_bytes
 from uniconv.config import Adapter, ModelConfig
 from uniconv.model import UniConv
 from uniconv.training.collate import Contrast, Writing
@@ -180,19 +179,7 @@ def measure(shape: dict[str, int], tokens: int, *, checkpointing: bool) -> int:
     give_weights(model)
     step = prepare(model, tokens, checkpointing, bf16=False)
     prepare(model, LENGTH * 4, checkpointing, bf16=False)()  # kernels are loaded and compiled
-    context = multiprocessing.get_context("fork")
-    found: Any = context.Queue()
-
-    def run() -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        step()
-        found.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-
-    process = context.Process(target=run)
-    process.start()
-    kilobytes = int(found.get())
-    process.join()
-    return kilobytes * 1024
+    return forked_bytes(step)
 
 
 def line(checkpointing: bool) -> Line:

@@ -26,7 +26,9 @@ from rich.table import Table
 from transformers import MistralConfig, Qwen3Config
 
 import scale_model as laws
-from scale_model import DAY, Hardware, Rates, Shape, Turn
+from machine import Hardware
+from machine import hardware as all_hardware
+from scale_model import DAY, Rates, Shape, Turn
 from scale_rates import build, mean_tokens, measure, sample, shape_of
 from uniconv.files import provenance, write_json
 from uniconv.model import UniConv
@@ -135,7 +137,7 @@ def _check_answers(rates: Rates) -> None:
 def run_predict(args: argparse.Namespace) -> None:
     rates, own, tokens = load_rates(args.rates)
     large = {name: Shape.of(config) for name, config in SHAPES.items()}
-    hardware = Hardware.read(Path(__file__).with_name("hardware.toml"))
+    hardware = all_hardware()
     _predict_encoding(rates, own, large, hardware, args.share, tokens)
     _predict_indexes(rates, {"embedded": own, **large})
     _predict_serving(rates, own, large, hardware, args.share)

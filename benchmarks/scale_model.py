@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import heapq
 import random
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
-from pathlib import Path
 from typing import Any
 
+from machine import Hardware
 from uniconv.retrieval.approximate import PROBES
 from uniconv.retrieval.vectors import EXACT_BELOW
 
@@ -52,34 +51,17 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Hardware:
-    """See hardware.toml."""
-
-    flops: float
-    bandwidth: float
-    memory: float
-    dollars: float
-
-    @classmethod
-    def read(cls, path: Path) -> dict[str, Hardware]:
-        """All of a file, by name."""
-        return {name: cls(**row) for name, row in tomllib.loads(path.read_text("utf-8")).items()}
-
-
-@dataclass(frozen=True, slots=True)
 class Rates:
     """What one machine was measured to do; times are seconds, of all its cores together.
 
-    ``flops`` is what encoding reached and ``peak`` what a large matrix product reaches (both a
-    second). ``read`` and ``bm25`` are of one passage, ``train`` and ``add`` of one multiply-add
-    while an IVF index is built, ``exact`` and ``ivf`` of one multiply-add of a search,
-    ``exact_start`` and ``ivf_start`` what a search takes besides. ``text_bytes`` and
-    ``bm25_bytes`` are on disk, of one passage. ``answers`` are pairs of simultaneous conversations
-    and answers a second.
+    ``flops`` is what encoding reached in a second. ``read`` and ``bm25`` are of one passage,
+    ``train`` and ``add`` of one multiply-add while an IVF index is built, ``exact`` and ``ivf``
+    of one multiply-add of a search, ``exact_start`` and ``ivf_start`` what a search takes
+    besides. ``text_bytes`` and ``bm25_bytes`` are on disk, of one passage. ``answers`` are
+    pairs of simultaneous conversations and answers a second.
     """
 
     flops: float
-    peak: float
     read: float
     bm25: float
     train: float

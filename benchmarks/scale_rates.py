@@ -16,7 +16,6 @@ from typing import Any
 
 import faiss
 import numpy as np
-import torch
 
 import scale_model as laws
 from scale_model import Rates, Shape
@@ -61,16 +60,6 @@ def mean_tokens(model: UniConv, passages: Sequence[Passage]) -> float:
     return float(np.mean([len(model.template.passage(one)) for one in passages]))
 
 
-def matrix_peak(size: int = 1536) -> float:
-    """Floating-point operations a second of a large float32 matrix product."""
-    a, b = torch.randn(2, size, size)
-    times: list[float] = []
-    for _ in range(6):
-        with clock(times):
-            a @ b
-    return 2 * size**3 / min(times)
-
-
 def measure(corpus: Path, model: UniConv, work: Path, encoded: int = 2048) -> Rates:
     """The rates, from a sample of the corpus and from random vectors; a minute or two."""
     passages = sample(corpus, 10 * encoded)
@@ -83,7 +72,7 @@ def measure(corpus: Path, model: UniConv, work: Path, encoded: int = 2048) -> Ra
     operations = sum(shape.reading(len(model.template.passage(one))) for one in some)
     text = _text(passages, work / "text")
     vectors = _vectors(shape.dimension, work)
-    return Rates(operations / times[0], matrix_peak(), **text, **vectors)
+    return Rates(operations / times[0], **text, **vectors)
 
 
 def _text(passages: Sequence[Passage], work: Path) -> dict[str, float]:

@@ -13,9 +13,7 @@ batch.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
-import resource
 import statistics
 import tempfile
 import time
@@ -30,6 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 import material
+from machine import forked_bytes
 from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import UniConv
 from uniconv.states import padded
@@ -161,19 +160,7 @@ def peak(step: Step) -> float:
         torch.cuda.reset_peak_memory_stats()
         step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    context = multiprocessing.get_context("fork")
-    found: Any = context.Queue()
-
-    def measure() -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        step()
-        found.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-
-    process = context.Process(target=measure)
-    process.start()
-    kilobytes = int(found.get())
-    process.join()
-    return kilobytes / 1024
+    return forked_bytes(step) / 2**20
 
 
 def main() -> None:

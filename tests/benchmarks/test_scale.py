@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig
 
 import scale_model as laws
-from scale_model import Hardware, Rates, Shape, Turn
+from machine import hardware
+from scale_model import Rates, Shape, Turn
 from scale_rates import build, sample
 from uniconv.model import UniConv
 
 RATES = Rates(
     flops=1e9,
-    peak=2e9,
     read=1e-4,
     bm25=2e-4,
     train=1e-9,
@@ -32,7 +31,6 @@ RATES = Rates(
     bm25_bytes=500,
     answers=((1, 3.0), (4, 6.0), (16, 8.0)),
 )
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_operations_are_those_that_torch_counts() -> None:
@@ -106,14 +104,14 @@ def test_replicas_are_as_many_as_the_load_needs() -> None:
 
 
 def test_a_card_holds_what_its_memory_takes() -> None:
-    card = Hardware.read(BENCHMARKS / "hardware.toml")["a100"]
+    card = hardware()["a100"]
     shape = Shape.of(MistralConfig())
     reading, step, width = laws.gpu_replica(card, shape, Turn(), 0.5)
     assert width == 64
     assert step(1) == pytest.approx(2 * (shape.weights + shape.head) / 1.02e12, rel=0.02)
     assert step(64) > step(1)
     assert 0 < reading < 1
-    narrow = laws.gpu_replica(replace(card, memory=20e9), shape, Turn(), 0.5)[2]
+    narrow = laws.gpu_replica(card._replace(memory=20e9), shape, Turn(), 0.5)[2]
     assert 1 <= narrow < 64
 
 

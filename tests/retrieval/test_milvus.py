@@ -20,21 +20,10 @@ from uniconv.types import Passage
 pytest.importorskip("pymilvus", reason="needs uniconv[milvus]")
 pytest.importorskip("milvus_lite", reason="needs uniconv[milvus]")
 
-from milvus_place import CORPUS, Place, nearest
+from milvus_place import CORPUS, nearest
 
 from uniconv.retrieval import milvus_loading
 from uniconv.retrieval.milvus_loading import NOTE, index_in_milvus, load_in_milvus
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    return tmp_path_factory.mktemp("milvus") / "test.db"
-
-
-@pytest.fixture
-def place(tmp_path, database, request):
-    name = request.node.name.removeprefix("test_")
-    return Place(tmp_path, str(database), "".join(c if c.isalnum() else "_" for c in name)[:60])
 
 
 class Stop(Exception):

@@ -22,17 +22,6 @@ from milvus_place import CORPUS, Place, nearest
 from uniconv.retrieval.milvus_loading import load_in_milvus
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    return tmp_path_factory.mktemp("milvus") / "test.db"
-
-
-@pytest.fixture
-def place(tmp_path, database, request):
-    name = request.node.name.removeprefix("test_")
-    return Place(tmp_path, str(database), "".join(c if c.isalnum() else "_" for c in name)[:60])
-
-
 def test_a_server_with_a_token(tmp_path, monkeypatch):
     secret = "root:a-secret-of-mine"
     with milvus_address(tmp_path / "data", secret) as address:
