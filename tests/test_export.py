@@ -17,9 +17,9 @@ from transformers import (
     AutoTokenizer,
 )
 
+from command import run
 from tiny import FAMILIES, tiny_uniconv
 from tiny_tokenizers import joining_uniconv, sentencepiece_uniconv
-from uniconv.cli import main
 from uniconv.errors import ConfigError, ModelError, UniConvError
 from uniconv.export import export
 from uniconv.messages import to_messages
@@ -225,12 +225,11 @@ def test_without_sentence_transformers_the_extra_is_named(
 
 
 def test_the_command_says_how_to_load_what_it_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny_uniconv().save_pretrained(tmp_path / "model")
     out = tmp_path / "out"
-    arguments = ["export", str(tmp_path / "model"), "--out", str(out), "--dtype", "bfloat16"]
-    monkeypatch.setattr(sys, "argv", ["uniconv", *arguments])
-    main()
+    arguments = ("export", tmp_path / "model", "--out", out, "--dtype", "bfloat16")
+    assert run(*arguments) == 0
     assert f'UniConv.from_pretrained("{out}")' in capsys.readouterr().out
     assert dtypes(out) == {"torch.bfloat16"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from command import run
 from tiny import tiny_uniconv
-from uniconv.cli import main
 from uniconv.cli.terminal import hold_conversation
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.model import UniConv
@@ -16,16 +16,6 @@ from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Turn
 from warm import Command
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """The exit status of a command."""
-    monkeypatch.setattr(sys, "argv", ["uniconv", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -47,45 +37,34 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def index(model: Path, documents: Path) -> Path:
     out = documents.parent / "tower-index"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, "index", documents, "--out", out, "--model", model) == 0
+    assert run("index", documents, "--out", out, "--model", model) == 0
     return out
 
 
 def test_index_again_encodes_nothing(
-    index: Path,
-    model: Path,
-    documents: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    index: Path, model: Path, documents: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "index", documents, "--out", index, "--model", model) == 0
+    assert run("index", documents, "--out", index, "--model", model) == 0
     assert "30 passages, 0 of them encoded now" in capsys.readouterr().out
 
 
 def test_an_index_of_fewer_bits_is_used_without_options(
-    documents: Path,
-    model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    documents: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = tmp_path / "small", ("--vectors", "binary", "--dimensions", "12")
-    assert run(monkeypatch, "index", documents, "--out", out, "--model", model, *options) == 0
+    assert run("index", documents, "--out", out, "--model", model, *options) == 0
     assert Index.open(out).kept == {"dimensions": 12, "storage": "binary"}
-    assert run(monkeypatch, "index", documents, "--out", out, "--model", model) == 0
+    assert run("index", documents, "--out", out, "--model", model) == 0
     assert "0 of them encoded now" in capsys.readouterr().out
     assert Index.open(out).kept
-    assert run(monkeypatch, "search", out, "tower 7", "--retriever", "dense", "--k", "3") == 0
+    assert run("search", out, "tower 7", "--retriever", "dense", "--k", "3") == 0
     assert "was built in" in capsys.readouterr().out
-    assert run(monkeypatch, "index", "--out", out, "--merge", *options) == 2
+    assert run("index", "--out", out, "--merge", *options) == 2
     assert "--dimensions was decided when" in capsys.readouterr().err
 
 
-def test_search_prints_the_passages(
-    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "search", index, "tower 1807", "--retriever", "bm25", "--k", "3") == 0
+def test_search_prints_the_passages(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("search", index, "tower 1807", "--retriever", "bm25", "--k", "3") == 0
     printed = capsys.readouterr().out
     assert "[1] Chapter 7" in printed
     assert "built in 1807" in printed
@@ -127,9 +106,7 @@ def test_chat_answers_keeps_and_forgets(
         assert expected in printed
 
 
-def test_chat_ends_with_its_input(
-    index: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chat_ends_with_its_input(index: Path, model: Path) -> None:
     done = Command(["uniconv", "chat", index], text="When?\n").finish(120)
     assert done.returncode == 0, done.stderr
     assert "retrieved" in done.stdout
@@ -137,11 +114,7 @@ def test_chat_ends_with_its_input(
 
 
 def test_calibrate_keeps_the_threshold_with_the_model(
-    index: Path,
-    model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    index: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     passages = [Index.open(index).search_text([f"tower {n}"], 1)[0][0].passage for n in range(30)]
     talks = [
@@ -149,20 +122,17 @@ def test_calibrate_keeps_the_threshold_with_the_model(
         for n, passage in enumerate(passages)
     ]
     write_conversations(tmp_path / "dev.jsonl", talks)
-    assert run(monkeypatch, "calibrate", index, tmp_path / "dev.jsonl") == 0
+    assert run("calibrate", index, tmp_path / "dev.jsonl") == 0
     printed = capsys.readouterr().out
     kept = json.loads((model / "uniconv.json").read_text())["settings"]["threshold"]
     assert f"threshold {kept:.2f} from 30 turns" in printed
     assert isinstance(kept, float)
     write_conversations(tmp_path / "few.jsonl", talks[:3])
-    assert run(monkeypatch, "calibrate", index, tmp_path / "few.jsonl") == 2
+    assert run("calibrate", index, tmp_path / "few.jsonl") == 2
 
 
 def test_mine_fills_in_negatives(
-    index: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened = Index.open(index)
     (gold,) = opened.search_text(["tower 1807"], 1)
@@ -170,19 +140,16 @@ def test_mine_fills_in_negatives(
     write_conversations(tmp_path / "talks.jsonl", [talk])
     paths = ["--conversations", tmp_path / "talks.jsonl", "--out", tmp_path / "mined.jsonl"]
     # All chapters differ in two words only.
-    assert run(monkeypatch, "mine", *paths, "--index", index, "--overlap", "1.1") == 0
+    assert run("mine", *paths, "--index", index, "--overlap", "1.1") == 0
     assert "1 of 1 turns have positives; 8 negatives" in capsys.readouterr().out
     (mined,) = read_conversations(tmp_path / "mined.jsonl")
     assert len(mined.turns[0].negatives) == 8
     assert all(opened.passage(id) for id in mined.turns[0].negatives)
-    assert run(monkeypatch, "mine", *paths, "--index", index) == 2
+    assert run("mine", *paths, "--index", index) == 2
 
 
 def test_distil_demands_a_teacher_and_trains_with_it(
-    model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turn = Turn("who built the tower?", "a family", positives=("p1",))
     write_conversations(tmp_path / "talks.jsonl", [Conversation("a", (turn,))])
@@ -196,9 +163,9 @@ data:
 optimisation: {{steps: 1}}
 objectives: {{retrieval: 0, generation: 0, alpha: 0, embeddings: 1}}
 """)
-    assert run(monkeypatch, "distil", config) == 2
+    assert run("distil", config) == 2
     assert "distillation: is missing; name a teacher" in capsys.readouterr().err
-    assert run(monkeypatch, "distil", config, "--set", f"distillation={{teacher: {model}}}") == 0
+    assert run("distil", config, "--set", f"distillation={{teacher: {model}}}") == 0
     assert (tmp_path / "run" / "model" / "adapter_config.json").is_file()
 
 
@@ -222,7 +189,7 @@ def test_mistakes_get_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [str(model) if argument == "MODEL" else argument for argument in arguments]
-    assert run(monkeypatch, *given) == 2
+    assert run(*given) == 2
     error = capsys.readouterr().err
     assert error.startswith("uniconv: ")
     assert message in error
@@ -230,10 +197,8 @@ def test_mistakes_get_one_sentence(
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_the_catalogue_is_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "data", "list") == 0
+def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "list") == 0
     assert "topiocqa" in capsys.readouterr().out
 
 
@@ -256,14 +221,14 @@ def test_serve_tells_mistakes_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "serve", tmp_path / "none") == 2
+    assert run("serve", tmp_path / "none") == 2
     assert "there is no index here" in capsys.readouterr().err
     tokens = ("--token-file", tmp_path / "none")
-    assert run(monkeypatch, "serve", index, "--model", model, *tokens) == 2
+    assert run("serve", index, "--model", model, *tokens) == 2
     assert "the tokens can't be read" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "uniconv.serving.run", raising=False)
-    assert run(monkeypatch, "serve", index) == 2
+    assert run("serve", index) == 2
     assert "serving needs the package uvicorn: pip install 'uniconv[serve]'" in (
         capsys.readouterr().err
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uniconv.cli import main
+from command import run
 from uniconv.data.catalogue import CATALOGUE
 from uniconv.data.dataset import DataSet
 from uniconv.data.entry import Download, Entry
@@ -17,16 +17,6 @@ from uniconv.types import Conversation, Passage, Turn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from file_server import Files, serve
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """The exit status of a command."""
-    monkeypatch.setattr(sys, "argv", ["uniconv", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -59,7 +49,7 @@ def test_every_set_is_listed_with_its_licence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    assert run(monkeypatch, "data", "list") == 0
+    assert run("data", "list") == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: after for line, after in zip(lines[::2], lines[1::2], strict=True)}
     assert rows.keys() == CATALOGUE.keys()
@@ -69,37 +59,32 @@ def test_every_set_is_listed_with_its_licence(
         assert ("evaluation only" in rows[name]) == entry.evaluation_only
 
 
-def test_one_set_is_told_in_full(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "data", "list", "topiocqa") == 0
+def test_one_set_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "list", "topiocqa") == 0
     printed = capsys.readouterr().out
     entry = CATALOGUE["topiocqa"]
     for text in (entry.licence, "to be accepted", *(one.url for one in entry.downloads)):
         assert text in printed
-    assert run(monkeypatch, "data", "list", "topi") == 2
+    assert run("data", "list", "topi") == 2
     assert "unknown data set 'topi'" in capsys.readouterr().err
 
 
 def test_get_needs_the_licence_and_says_what_comes_next(
-    server: Files,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "towers"
-    assert run(monkeypatch, "data", "get", "towers", "--out", out) == 2
+    assert run("data", "get", "towers", "--out", out) == 2
     error = capsys.readouterr().err
     assert "for research [only], https://home" in error
     assert "--accept-licence" in error
-    assert run(monkeypatch, "data", "get", "towers", "--out", out, "--accept-licence") == 0
+    assert run("data", "get", "towers", "--out", out, "--accept-licence") == 0
     assert f"uniconv data convert towers {out}" in capsys.readouterr().out
     assert (out / "turns.jsonl").read_bytes() == b"{}\n"
     source = ["--from", out, "--accept-licence"]
-    assert run(monkeypatch, "data", "get", "towers", "--out", tmp_path / "copy", *source) == 0
+    assert run("data", "get", "towers", "--out", tmp_path / "copy", *source) == 0
     assert (tmp_path / "copy" / "turns.jsonl").read_bytes() == b"{}\n"
     mirror = ["--mirror", f"{server.url}/nowhere", "--accept-licence"]
-    assert run(monkeypatch, "data", "get", "towers", "--out", tmp_path / "other", *mirror) == 2
+    assert run("data", "get", "towers", "--out", tmp_path / "other", *mirror) == 2
     assert "no such file" in capsys.readouterr().err
 
 
@@ -110,46 +95,41 @@ def test_get_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda *_: answer)
-    assert run(monkeypatch, "data", "get", "towers", "--out", tmp_path / "out") == status
+    assert run("data", "get", "towers", "--out", tmp_path / "out") == status
     assert (tmp_path / "out" / "turns.jsonl").exists() == (status == 0)
 
 
 def test_check_leaves_with_2_only_for_errors(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "data", "check", folder) == 0
+    assert run("data", "check", folder) == 0
     assert "2 passages, 0 errors, 0 warnings" in capsys.readouterr().out
     (folder / "dataset.json").unlink()
     with (folder / "corpus.jsonl").open("a") as file:
         file.writelines(f'{{"_id": "x{n}", "text": "the same"}}\n' for n in range(8))
-    assert run(monkeypatch, "data", "check", folder) == 0
+    assert run("data", "check", folder) == 0
     printed = capsys.readouterr().out
     assert "warning, 7 passages of the same text:" in printed
     assert "… and 2 more (--all-warnings)" in printed
-    assert run(monkeypatch, "data", "check", folder, "--all-warnings") == 0
+    assert run("data", "check", folder, "--all-warnings") == 0
     assert "corpus.jsonl:10: passage 'x7' has the text of line 3" in capsys.readouterr().out
     (folder / "dev.qrels.tsv").write_text("c1_1\tp1\t1\nc1_2\tp9\t1\n")
-    assert run(monkeypatch, "data", "check", folder) == 2
+    assert run("data", "check", folder) == 2
     printed = capsys.readouterr().out
     assert f"error {folder}/dev.qrels.tsv:2: field 'corpus-id': 'p9' is not in the" in printed
     assert "2 errors" in printed
 
 
-def test_check_compares_with_training(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "data", "check", folder, "--train", folder) == 2
+def test_check_compares_with_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "check", folder, "--train", folder) == 2
     assert "the conversation is in training too" in capsys.readouterr().out
 
 
 def test_stats_prints_a_table_and_writes_json(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "stats.json"
-    assert run(monkeypatch, "data", "stats", folder, "--json", out) == 0
+    assert run("data", "stats", folder, "--json", out) == 0
     printed = capsys.readouterr().out
     assert "1 of 1 (100.0%)" in printed
     assert "dev: query, words" in printed
@@ -157,5 +137,5 @@ def test_stats_prints_a_table_and_writes_json(
     written = json.loads(out.read_text())
     assert written["unit"] == "words"
     assert written["statistics"]["splits"]["dev"]["lengths"]["query"]["mean"] == 2.5
-    assert run(monkeypatch, "data", "stats", tmp_path / "nothing") == 2
+    assert run("data", "stats", tmp_path / "nothing") == 2
     assert "no conversations here" in capsys.readouterr().err

@@ -1,34 +1,28 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from command import run
 from tiny import tiny_uniconv
-from uniconv.cli import main
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, capsys):
     """Runs ``uniconv index`` on some documents; gives its exit status and what it printed."""
     tiny_uniconv().save_pretrained(tmp_path / "model")
     (tmp_path / "documents").mkdir()
     for number in range(5):
         (tmp_path / "documents" / f"{number}.md").write_text(f"The tower number {number} is old.")
 
-    def run(*arguments: str | Path) -> tuple[int, str]:
+    def index(*arguments: str | Path) -> tuple[int, str]:
         options = ("--out", tmp_path / "index", "--model", tmp_path / "model")
-        monkeypatch.setattr(sys, "argv", [*map(str, ("uniconv", "index", *options, *arguments))])
-        status = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
+        status = run("index", *options, *arguments)
         printed = capsys.readouterr()
         return status, printed.out if status == 0 else printed.err
 
-    return run
+    return index
 
 
 def test_jobs_prepare_share_and_merge(command, tmp_path):

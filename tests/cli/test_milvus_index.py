@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from command import run
 from tiny_index import TEXTS, tiny_index
-from uniconv.cli import main, terminal
+from uniconv.cli import terminal
 from uniconv.cli.terminal import hold_conversation
 from uniconv.data.conversations import write_conversations
 from uniconv.retrieval.interface import Index
@@ -21,17 +21,6 @@ from uniconv.types import Conversation, Turn
 
 pytest.importorskip("pymilvus", reason="needs uniconv[milvus]")
 pytest.importorskip("milvus_lite", reason="needs uniconv[milvus]")
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["uniconv", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as leaving:
-            return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from uniconv.cli import main
+from command import run
 from uniconv.data.beir import write_corpus
 from uniconv.data.conversations import write_conversations
 from uniconv.evaluation import figures
 from uniconv.types import Conversation, Passage, Turn
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """The exit status of a command."""
-    monkeypatch.setattr(sys, "argv", ["uniconv", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -41,29 +30,26 @@ def evaluation(tmp_path: Path) -> list[str | Path]:
 
 
 def test_from_an_evaluation_to_its_figures_and_its_page(
-    evaluation: list[str | Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    evaluation: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     history, last, out = tmp_path / "history", tmp_path / "last", tmp_path / "out"
-    assert run(monkeypatch, *evaluation, "--out", history) == 0
+    assert run(*evaluation, "--out", history) == 0
     assert (history / "figures" / "depth-ndcg-3.png").exists()
-    assert run(monkeypatch, *evaluation, "--query", "last", "--out", last) == 0
+    assert run(*evaluation, "--query", "last", "--out", last) == 0
     capsys.readouterr()
 
-    assert run(monkeypatch, "evaluate", "plot", history, last, "--out", out) == 0
+    assert run("evaluate", "plot", history, last, "--out", out) == 0
     drawn = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert all(path.exists() for path in drawn)
     assert out / "compare-retrieval.svg" in drawn
     compared = tmp_path / "compared"
-    assert run(monkeypatch, "evaluate", "compare", history, last, "--out", compared) == 0
+    assert run("evaluate", "compare", history, last, "--out", compared) == 0
     assert (compared / "figures" / "compare-retrieval.png").exists()
 
     page = tmp_path / "page.html"
     command = ["evaluate", "inspect", history, "--last-question", last, "--out", page]
-    assert run(monkeypatch, *command) == 0
+    assert run(*command) == 0
     assert "2 turns, 2 passages" in capsys.readouterr().out
     text = page.read_text()
     data = json.loads(
@@ -74,13 +60,10 @@ def test_from_an_evaluation_to_its_figures_and_its_page(
 
 
 def test_mistakes_are_told_in_a_sentence(
-    evaluation: list[str | Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    evaluation: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in (["plot"], ["inspect"], ["plot", tmp_path], ["inspect", tmp_path]):
-        assert run(monkeypatch, "evaluate", *command, "--out", tmp_path / "out") == 2
+        assert run("evaluate", *command, "--out", tmp_path / "out") == 2
         told = capsys.readouterr().err
         assert told.startswith("uniconv: ") and told.count("\n") == 1
 
@@ -93,7 +76,7 @@ def test_without_matplotlib_evaluations_go_on_without_figures(
 ) -> None:
     monkeypatch.setattr(figures, "can_draw", lambda: False)
     out = tmp_path / "result"
-    assert run(monkeypatch, *evaluation, "--out", out) == 0
+    assert run(*evaluation, "--out", out) == 0
     assert (out / "result.json").exists() and not (out / "figures").exists()
-    assert run(monkeypatch, "evaluate", "plot", out, "--out", tmp_path / "out") == 2
+    assert run("evaluate", "plot", out, "--out", tmp_path / "out") == 2
     assert "uniconv[plots]" in capsys.readouterr().err

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from uniconv.cli import main
+from command import run
 from uniconv.config import (
     AblationConfig,
     AlphaConfig,
@@ -19,15 +18,6 @@ from uniconv.config import (
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ("ablation", "alpha", "consistency", "overhead")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["uniconv", "study", *arguments])
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -46,17 +36,15 @@ def test_a_study_is_told_its_configuration(
 ) -> None:
     told: list[Any] = []
     monkeypatch.setattr(f"uniconv.studies.{name}.{name}", told.append)
-    status = run(monkeypatch, name, f"recipes/studies/{name}.yaml", "--set", "output=elsewhere")
+    status = run("study", name, f"recipes/studies/{name}.yaml", "--set", "output=elsewhere")
     assert status == 0
     assert told[0].output == Path("elsewhere")
     assert type(told[0]).__name__ == f"{name.capitalize()}Config"
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_mistakes_are_told_in_a_sentence(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, name, "nowhere.yaml") == 2
+def test_mistakes_are_told_in_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("study", name, "nowhere.yaml") == 2
     assert (
         capsys.readouterr().err
         == "uniconv: nowhere.yaml: can't be read (No such file or directory)\n"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from uniconv.cli import main
+from command import run
 from uniconv.data.beir import write_qrels
 from uniconv.data.lines import write_jsonl
 from uniconv.data.runs import write_run
@@ -136,15 +135,11 @@ def test_what_is_not_there_is_named(folders: list[Path]) -> None:
 
 
 def test_the_command_prints_and_writes(
-    folders: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    arguments = [*map(str, folders), "--by", "depth", "type", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["uniconv", "evaluate", "compare", *arguments])
-    main()
+    arguments = ("evaluate", "compare", *folders, "--by", "depth", "type", "--out", out)
+    assert run(*arguments) == 0
     printed = capsys.readouterr().out
     text = (out / "compare.md").read_text()
     assert text in printed
