@@ -21,6 +21,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 from torch.nn.functional import cross_entropy, normalize
 
 _MARKERS = 256  # the number of markers is padded to a multiple of this
+_PART = 256  # tokens whose logits (16 MB) a CPU's cache holds
 WAYS = ("flex_attention in compiled layers", "flex_attention", "dense mask")
 torch._dynamo.config.recompile_limit = 64  # should layers not be as alike as they are
 
@@ -73,11 +74,53 @@ def states(network: Any, ids: Tensor, positions: Tensor, mask: Any) -> Tensor:
     return hidden
 
 
-def token_losses(hidden: Tensor, head: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of every token [r, n]; 0 where none is to be predicted."""
+def token_losses(
+    hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The weighted sum of all tokens' cross-entropies, and each of them [r, n] without a gradient.
+
+    Where no token is to be predicted the label is -100 and the cross-entropy 0.
+    """
     logits = (hidden @ head.T).flatten(0, 1).float()
     losses = cross_entropy(logits, labels.flatten(), ignore_index=-100, reduction="none")
-    return losses.view_as(labels)
+    losses = losses.view_as(labels)
+    return (losses * weights).sum(), losses.detach()
+
+
+class TokenLossesInParts(torch.autograd.Function):
+    """The same on a CPU, whose cache holds the logits of some tokens, but not of all.
+
+    Logits become gradients while they are there, so they are computed once, as in one go. float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        wanted = (labels != -100).flatten()
+        true, scales = labels.flatten().clamp(min=0)[:, None], weights.flatten() * wanted
+        losses, by_hidden = torch.empty_like(scales), torch.empty_like(hidden)
+        by_head = torch.zeros_like(head)
+        for start in range(0, len(true), _PART):
+            here = slice(start, start + _PART)
+            states = hidden.flatten(0, 1)[here]
+            logits = states @ head.T
+            norm = logits.logsumexp(1, keepdim=True)
+            losses[here] = (norm - logits.gather(1, true[here]))[:, 0]
+            gradient = logits.sub_(norm).exp_()
+            gradient.scatter_add_(1, true[here], gradient.new_full((len(states), 1), -1))
+            gradient.mul_(scales[here, None])
+            by_hidden.flatten(0, 1)[here] = gradient @ head
+            by_head.addmm_(gradient.T, states)
+        losses = (losses * wanted).view_as(labels)
+        ctx.save_for_backward(by_hidden, by_head)
+        ctx.mark_non_differentiable(losses)
+        return (losses * weights).sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        by_hidden, by_head = ctx.saved_tensors
+        return by_hidden * gradients[0], by_head * gradients[0], None, None
 
 
 def dense_mask(pieces: Tensor) -> Tensor:
@@ -103,7 +146,7 @@ class Learner:
     def __init__(self, network: Any, codec: Codec, device: torch.device, weights: Weights) -> None:
         self.network, self.codec, self.device, self.weights = network, codec, device, weights
         self.way = WAYS[-1]
-        self._token_losses = token_losses
+        self._token_losses: Any = TokenLossesInParts.apply
 
     def choose(self, batches: list[Batch]) -> None:
         """Tries the ways, fastest first, on a few batches; the first that works stays.
@@ -137,23 +180,25 @@ class Learner:
             layer._compiled_call_impl = None
             if way == WAYS[0]:
                 layer.compile(dynamic=False)
-        compiled = torch.compile(token_losses, dynamic=False)
-        self._token_losses = compiled if way == WAYS[0] else token_losses
+        if self.device.type == "cuda":
+            compiled = torch.compile(token_losses, dynamic=False)
+            self._token_losses = compiled if way == WAYS[0] else token_losses
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum to minimise, and its parts by name as they are reported (not synchronised)."""
         rows = Rows.of(batch, self.codec, self.device)
         mask = dense_mask(rows.pieces) if self.way == WAYS[-1] else block_mask(rows.pieces)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            hidden = states(self.network, rows.ids, rows.positions, mask)
-            losses = self._token_losses(hidden, self.network.lm_head.weight, rows.labels)
         wanted = rows.labels != -100
         weights = torch.where(rows.kinds == GROUNDED, self.weights.grounded, 1.0) * wanted
-        total = (losses * weights).sum() / weights.sum()
-        report = {"next": losses.detach().sum() / wanted.sum()}
+        weights = weights / weights.sum()
+        head = self.network.lm_head.weight
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            hidden = states(self.network, rows.ids, rows.positions, mask)
+            total, losses = self._token_losses(hidden, head, rows.labels, weights)
+        report = {"next": losses.sum() / wanted.sum()}
         for number, name in enumerate(KINDS):
             chosen = wanted & (rows.kinds == number)
-            report[name] = (losses.detach() * chosen).sum() / chosen.sum()  # nan where none is
+            report[name] = (losses * chosen).sum() / chosen.sum()  # nan where none is
         if len(batch.groups) > 1:
             embeddings = self._embeddings(hidden, rows.markers)
             contrast, accuracy = info_nce(embeddings, rows.groups, self.weights.temperature)

@@ -18,6 +18,7 @@ from joint_data import window
 from mini_data import paragraph
 from network import (
     Learner,
+    TokenLossesInParts,
     Weights,
     block_mask,
     dense_mask,
@@ -226,7 +227,8 @@ def test_packed_equals_separate(part: Arrays, vocabulary: Vocabulary) -> None:
     pieces = torch.from_numpy(batch.pieces)
     with torch.inference_mode():
         hidden = states(network, rows["ids"], rows["positions"], dense_mask(pieces))
-        losses = token_losses(hidden, network.lm_head.weight, rows["labels"])
+        weights = torch.ones_like(hidden[..., 0])
+        _, losses = token_losses(hidden, network.lm_head.weight, rows["labels"], weights)
         for number in range(1, 8):
             chosen = pieces == number
             if not chosen.any():
@@ -239,6 +241,24 @@ def test_packed_equals_separate(part: Arrays, vocabulary: Vocabulary) -> None:
                     alone.logits[0][wanted], rows["labels"][chosen][wanted]
                 )
                 assert torch.allclose(losses[chosen][wanted].mean(), own, atol=1e-5)
+
+
+def test_token_losses_in_parts_are_those_in_one_go() -> None:
+    torch.manual_seed(0)
+    given = torch.randn(2, 300, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    labels = torch.randint(50, (2, 300))
+    labels[torch.rand(2, 300) < 0.2] = -100
+    weights = torch.rand(2, 300)
+    found = []
+    for way in (token_losses, TokenLossesInParts.apply):
+        total, losses = way(*given, labels, weights)
+        (3 * total).backward()
+        found.append((total.detach(), losses, *(one.grad for one in given)))
+        for one in given:
+            one.grad = None
+    for whole, parts in zip(*found, strict=True):
+        assert not parts.requires_grad
+        assert torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_of_the_mask_are_compiled_once_and_equal_the_dense_mask(
