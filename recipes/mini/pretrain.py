@@ -26,6 +26,7 @@ import checkpoint
 import torch
 from batches import Batches
 from initialise import initial
+from muon import Muon
 from network import Learner, Weights, measured_peak, work
 from packed import read_codec, read_meta, read_part, read_parts
 from pieces import Vocabulary
@@ -114,11 +115,7 @@ class Run:
 
 
 def _optimizers(network: Any, rate: float) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the layers' matrices, its steps as large as AdamW's; AdamW for the rest.
-
-    Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), Liu et al. 2025 (arXiv
-    2502.16982).
-    """
+    """Muon for the layers' matrices, AdamW for the rest."""
     embeddings = network.model.embed_tokens.weight
     rest = [p for p in network.parameters() if p is not embeddings]
     matrices = {"params": [p for p in rest if p.ndim > 1], "part": 1.0}
@@ -127,7 +124,7 @@ def _optimizers(network: Any, rate: float) -> tuple[torch.optim.Optimizer, ...]:
         {"params": [embeddings], "part": 0.5},
     ]
     return (
-        torch.optim.Muon([matrices], rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        Muon([matrices], rate),
         torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     )
 

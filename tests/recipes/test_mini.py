@@ -16,6 +16,7 @@ from documentation import free, package, standard_library
 from initialise import RESERVED, SCALE, initial
 from joint_data import window
 from mini_data import paragraph
+from muon import Muon
 from network import (
     Learner,
     TokenLossesInParts,
@@ -513,3 +514,26 @@ def test_docstrings_become_questions(tmp_path: Path) -> None:
         "How do I paint a wall with white colour?",
     ]
     assert found[0].text.startswith("paint(wall, colour='white'): Paint a wall")
+
+
+def test_muon_steps_as_pytorch_does() -> None:
+    torch.manual_seed(0)
+    shapes = ((24, 16), (16, 24), (16, 24), (16, 16))
+    ours, theirs = ([torch.nn.Parameter(torch.randn(*shape)) for shape in shapes] for _ in range(2))
+    for one, other in zip(ours, theirs, strict=True):
+        one.data.copy_(other.data)
+    before = [one.detach().clone() for one in ours]
+    optimizers = (
+        Muon([{"params": ours}], 0.1),
+        torch.optim.Muon(theirs, 0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for start, one, other in zip(before, ours, theirs, strict=True):
+        moved, expected = (one - start).flatten(), (other - start).flatten()
+        assert torch.cosine_similarity(moved, expected, dim=0) > 0.999
+        assert abs(moved.norm() / expected.norm() - 1) < 0.01  # PyTorch's is in bfloat16
