@@ -26,8 +26,7 @@ from rich.table import Table
 from transformers import MistralConfig, Qwen3Config
 
 import scale_model as laws
-from machine import Hardware
-from machine import hardware as all_hardware
+from machine import Hardware, hardware
 from scale_model import DAY, Rates, Shape, Turn
 from scale_rates import build, mean_tokens, measure, sample, shape_of
 from uniconv.files import provenance, write_json
@@ -137,17 +136,17 @@ def _check_answers(rates: Rates) -> None:
 def run_predict(args: argparse.Namespace) -> None:
     rates, own, tokens = load_rates(args.rates)
     large = {name: Shape.of(config) for name, config in SHAPES.items()}
-    hardware = all_hardware()
-    _predict_encoding(rates, own, large, hardware, args.share, tokens)
+    cards = hardware()
+    _predict_encoding(rates, own, large, cards, args.share, tokens)
     _predict_indexes(rates, {"embedded": own, **large})
-    _predict_serving(rates, own, large, hardware, args.share)
+    _predict_serving(rates, own, large, cards, args.share)
 
 
 def _predict_encoding(
     rates: Rates,
     own: Shape,
     large: dict[str, Shape],
-    hardware: dict[str, Hardware],
+    cards: dict[str, Hardware],
     share: float,
     tokens: float,
 ) -> None:
@@ -158,7 +157,7 @@ def _predict_encoding(
             passages = millions * 1_000_000
             hours = laws.encoding(rates, shape, passages, tokens) / 3600
             cells = [name, f"{millions} M", f"{hours:,.0f} h" if shape is own else "-"]
-            for card in hardware.values():
+            for card in cards.values():
                 reached = replace(rates, flops=card.flops * share)
                 on_card = laws.encoding(reached, shape, passages, tokens) / 3600
                 price = on_card * card.dollars
@@ -166,7 +165,7 @@ def _predict_encoding(
             rows.append(cells)
     table(
         f"Encoding passages of {tokens:.0f} tokens; one card each, {share:.0%} of its peak",
-        ["model", "passages", "this machine", *hardware],
+        ["model", "passages", "this machine", *cards],
         rows,
     )
 
@@ -192,10 +191,10 @@ def _predict_indexes(rates: Rates, shapes: dict[str, Shape]) -> None:
 
 
 def _predict_serving(
-    rates: Rates, own: Shape, large: dict[str, Shape], hardware: dict[str, Hardware], share: float
+    rates: Rates, own: Shape, large: dict[str, Shape], cards: dict[str, Hardware], share: float
 ) -> None:
     rate, turn = PEAK_HOUR * 1e6 / DAY, Turn()
-    servers = [(name, card, large[name]) for name in large for card in hardware]
+    servers = [(name, card, large[name]) for name in large for card in cards]
     rows = []
     if rates.answers:
         search = laws.searching(rates, 25_000_000, own.dimension)
@@ -203,9 +202,9 @@ def _predict_serving(
         rows.append(["embedded", "this machine", *_served(server, turn, rate, search), "-"])
     for name, card, shape in servers:
         search = laws.searching(rates, 25_000_000, shape.dimension)
-        server = laws.gpu_replica(hardware[card], shape, turn, share)
+        server = laws.gpu_replica(cards[card], shape, turn, share)
         cells = _served(server, turn, rate, search)
-        price = 24 * int(cells[0]) * hardware[card].dollars
+        price = 24 * int(cells[0]) * cards[card].dollars
         rows.append([name, card, *cells, f"${price:,.0f}"])
     table(
         f"A million turns a day: {rate:.0f} a second in the busiest hour, 25 M passages",

@@ -37,6 +37,8 @@ class Command:
         self._out, self._errors = (Path(self._streams.name, one) for one in ("out", "errors"))
         given = Path(self._streams.name, "in")
         given.write_text(text, "utf-8")
+        self._out.touch()  # one that is killed early has said nothing
+        self._errors.touch()
         self.process = PROCESSES.Process(
             target=_run,
             args=(
@@ -67,7 +69,7 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     for descriptor, path in enumerate(streams):
-        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        file = os.open(path, os.O_RDWR)
         os.dup2(file, descriptor)
         os.close(file)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)

@@ -145,7 +145,8 @@ class Batches:
         target: npt.NDArray[np.uint8] | None,
         rng: np.random.Generator,
     ) -> Pair:
-        """A passage and what could be asked to find it."""
+        """A passage and what could be asked to find it; the teacher's view of the passage is both's
+        target."""
         vocabulary, body = self.vocabulary, tokens[title:]
         said = vocabulary.sentences(body)
         name = tokens[: max(0, title - 1)]  # without the line's end
@@ -161,12 +162,12 @@ class Batches:
         elif kind < 0.7:
             query = [sentence]
             if kind < 0.6:
-                kept, target = np.concatenate([tokens[: title + a], body[b:]]), None
+                kept = np.concatenate([tokens[: title + a], body[b:]])
         else:
             query, (a, b) = self._small_talk(body, name, said, rng)
-            kept, target = np.concatenate([tokens[: title + a], body[b:]]), None
+            kept = np.concatenate([tokens[: title + a], body[b:]])
         passage = vocabulary.passage_piece(kept)
-        return Pair(vocabulary.query_piece(query), passage, group, None, target)
+        return Pair(vocabulary.query_piece(query), passage, group, target, target)
 
     def _small_talk(
         self, body: Ids, name: Ids, said: list[tuple[int, int]], rng: np.random.Generator
@@ -278,7 +279,8 @@ class Batches:
         """Random tokens twice: what can only be copied."""
         tokens = rng.integers(self.vocabulary.first_plain, self.vocabulary.size, 60)
         span = tokens[: int(rng.integers(8, 48))].astype(np.uint16)
-        ids = np.concatenate([span, tokens[48:].astype(np.uint16), span])
+        middle = tokens[48:].astype(np.uint16)
+        ids = np.concatenate([self.vocabulary.start, span, middle, span])
         return Piece(ids, len(ids) - len(span) + 1, len(ids), GROUNDED)
 
     def _filler(self, size: int, rng: np.random.Generator) -> Piece:

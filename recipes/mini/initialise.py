@@ -5,7 +5,8 @@ mean of a text's tokens is near the teacher's embedding of the text (as in Model
 Tokenlearn). Two circuits can be written into the attention weights, for budgets too small to find
 them: heads that find an earlier copy of the last two tokens and repeat what followed it (induction,
 Olsson et al. 2022), and heads by which the marker averages all tokens, weighted by how telling
-each is. Everything else is random.
+each is. The marker looks at the first token, whose values are empty, with the heads that copy, and
+the other tokens with those that average (an attention sink, Xiao et al. 2023). The rest is random.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 RESERVED = 3  # the last dimensions of an embedding carry no meaning: flag, weight, constant
 SCALE = 0.05  # of embeddings, so that tied logits start in a useful range
 HEAD = 64
+CIRCUITS = 4  # layers that have written circuits, for a teacher of 192 components
 
 
 def initial(
@@ -32,11 +34,12 @@ def initial(
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)
     if table is not None:
-        model.model.embed_tokens.weight.data.copy_(embed_tokens(table, marker, config.hidden_size))
+        matrix = embed_tokens(table, marker, config.bos_token_id, config.hidden_size)
+        model.model.embed_tokens.weight.data.copy_(matrix)
     if circuits:
         if table is None or config.head_dim != HEAD:
             raise ValueError("circuits need token vectors and attention heads of width 64")
-        write_circuits(model)
+        write_circuits(model, min(table.shape[1], config.hidden_size - RESERVED))
     return model
 
 
@@ -62,10 +65,12 @@ def refine(
     return table.detach()
 
 
-def embed_tokens(table: Tensor, marker: int, width: int) -> Tensor:
+def embed_tokens(table: Tensor, marker: int, first: int, width: int) -> Tensor:
     """The embedding matrix [v, width] made of refined token vectors [v, k].
 
-    Where k is less than the width allows the rest is noise, else the last dimensions are lost.
+    Where k is less than the width allows the rest is noise, else the last dimensions are lost. The
+    marker and the ``first`` token of every sequence have opposite flags and no meaning. Their flags
+    are large, and so is the average beside what layers write into the marker while they learn.
     """
     meaning = width - RESERVED
     flag, weight_at, constant = range(meaning, width)
@@ -76,40 +81,51 @@ def embed_tokens(table: Tensor, marker: int, width: int) -> Tensor:
     known = torch.zeros(len(table), meaning)
     known[:, :kept] = normalize(table[:, :kept], dim=-1)
     noise = torch.randn(len(table), meaning, generator=generator)
+    if kept < meaning:
+        noise[:, :kept] = 0
     matrix[:, :meaning] = normalize(known + 0.4 * normalize(noise, dim=-1), dim=-1)
     matrix *= 16
     weight = norms.log()[:, 0]
     matrix[:, weight_at] = (weight - weight.mean()).clamp(-3, 3)
     matrix[:, constant] = 3
-    matrix[marker] = 0
-    matrix[marker, flag] = 12
-    matrix[marker, constant] = 3
+    matrix[[marker, first]] = 0
+    matrix[marker, flag] = 120
+    matrix[first, flag] = -120
     return matrix * SCALE
 
 
 @torch.no_grad()
-def write_circuits(model: LlamaForCausalLM) -> None:
-    """Writes the circuits into the attention weights of ``model``."""
+def write_circuits(model: LlamaForCausalLM, taught: int) -> None:
+    """Writes the circuits into the attention weights of ``model``.
+
+    The first layers average ``taught`` dimensions, then come the heads that copy, so that what is
+    averaged is still what the tokens mean.
+    """
     meaning = model.config.hidden_size - RESERVED
     model.model.norm.weight.fill_(2)
     model.model.norm.weight[meaning:] = 0.05
     generator = torch.Generator().manual_seed(2)
     random = torch.randn(meaning, meaning, generator=generator)
     read, one, two, value = torch.linalg.qr(random)[0][:160].split((32, 32, 32, 64))
-    for number, layer in enumerate(model.model.layers):
-        attention = layer.self_attn
+    for layer in model.model.layers:
         layer.mlp.down_proj.weight.mul_(0.1)
+        attention = layer.self_attn
         for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
             getattr(attention, projection).weight.normal_(0, 0.002, generator=generator)
-        part = slice(HEAD * number, min(HEAD * number + HEAD, meaning))
-        if part.start < meaning:
-            _average(attention, part, meaning)
-    first, second = (layer.self_attn for layer in model.model.layers[:2])
+        for reading in (attention.v_proj, layer.mlp.gate_proj, layer.mlp.up_proj):
+            reading.weight[:, meaning:] = 0
+    parts = [slice(start, min(start + HEAD, taught)) for start in range(0, taught, HEAD)]
+    layers = [layer.self_attn for layer in model.model.layers[: len(parts) + 1]]
+    for attention, part in zip(layers, parts, strict=False):
+        _average(attention, part, meaning)
+    first, second = layers[-2:]
     first.v_proj.weight[:32, :meaning] += read
     first.k_proj.weight[:8, meaning + 2] = 2.2
     _look_back(first, 0, 1, one)
     _look_back(first, 1, 2, two)
     _induce(second, read, one, two, value)
+    for attention in layers:
+        _sink(attention, meaning)
 
 
 def _average(attention: torch.nn.Module, part: slice, meaning: int) -> None:
@@ -121,7 +137,19 @@ def _average(attention: torch.nn.Module, part: slice, meaning: int) -> None:
     for head in range(heads, 2 * heads):
         attention.q_proj.weight[HEAD * head + 31, meaning] = 0.7
         columns = slice(HEAD * head, HEAD * head + size)
-        attention.o_proj.weight[part, columns] += 0.16 / heads * torch.eye(size)
+        attention.o_proj.weight[part, columns] += 1.0 / heads * torch.eye(size)
+
+
+def _sink(attention: torch.nn.Module, meaning: int) -> None:
+    """The marker's heads of the first group look at the first token, others' of the second.
+
+    Only the marker has a flag above zero, and only it and the first token lack the constant.
+    """
+    heads = attention.config.num_attention_heads // attention.config.num_key_value_heads
+    for group, reads in ((0, meaning), (1, meaning + 2)):
+        attention.k_proj.weight[HEAD * group + 31 - group, meaning] = -1.6
+        for head in range(group * heads, (group + 1) * heads):
+            attention.q_proj.weight[HEAD * head + 31 - group, reads] = 1.6
 
 
 def _look_back(attention: torch.nn.Module, head: int, distance: int, write: Tensor) -> None:
@@ -145,11 +173,12 @@ def _induce(
     A key holds the two tokens before its own; a query holds its own token and the one before.
     """
     # These dimensions hardly turn with the position.
-    near, far = torch.arange(16, 32), torch.arange(48, 64)
-    attention.k_proj.weight[near, :-RESERVED] += 3 * one[:16]
-    attention.k_proj.weight[far, :-RESERVED] += 3 * two[:16]
-    attention.v_proj.weight[:64, :-RESERVED] += value
+    near, far = torch.arange(16, 31), torch.arange(48, 63)
+    attention.k_proj.weight[near, :-RESERVED] += 3 * one[:15]
+    attention.k_proj.weight[far, :-RESERVED] += 3 * two[:15]
+    attention.v_proj.weight[:64, :-RESERVED] += 5 * value
     for start in (0, HEAD):
-        attention.q_proj.weight[start + near, :-RESERVED] += 3 * read[:16]
-        attention.q_proj.weight[start + far, :-RESERVED] += 3 * one[:16]
-        attention.o_proj.weight[:-RESERVED, start : start + 64] += 0.5 * value.T
+        attention.q_proj.weight[start + near, :-RESERVED] += 3 * read[:15]
+        attention.q_proj.weight[start + far, :-RESERVED] += 3 * one[:15]
+        attention.q_proj.weight[start + 31, -1] = 0.9
+        attention.o_proj.weight[:-RESERVED, start : start + 64] += 0.1 * value.T

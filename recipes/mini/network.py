@@ -35,8 +35,8 @@ class Weights:
     """
 
     grounded: float = 6.0
-    contrast: float = 1.0
-    distance: float = 2.0
+    contrast: float = 0.2
+    distance: float = 8.0
     temperature: float = 0.05
 
 
@@ -145,8 +145,7 @@ class Learner:
 
     def __init__(self, network: Any, codec: Codec, device: torch.device, weights: Weights) -> None:
         self.network, self.codec, self.device, self.weights = network, codec, device, weights
-        self.way = WAYS[-1]
-        self._token_losses: Any = TokenLossesInParts.apply
+        self._set(WAYS[-1])
 
     def choose(self, batches: list[Batch]) -> None:
         """Tries the ways, fastest first, on a few batches; the first that works stays.
@@ -180,9 +179,9 @@ class Learner:
             layer._compiled_call_impl = None
             if way == WAYS[0]:
                 layer.compile(dynamic=False)
-        if self.device.type == "cuda":
-            compiled = torch.compile(token_losses, dynamic=False)
-            self._token_losses = compiled if way == WAYS[0] else token_losses
+        compiled = torch.compile(token_losses, dynamic=False)
+        plain = token_losses if self.device.type == "cuda" else TokenLossesInParts.apply
+        self._token_losses: Any = compiled if way == WAYS[0] else plain
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum to minimise, and its parts by name as they are reported (not synchronised)."""

@@ -25,7 +25,7 @@ import architecture
 import checkpoint
 import torch
 from batches import Batches
-from initialise import initial
+from initialise import CIRCUITS, initial
 from muon import Muon
 from network import Learner, Weights, measured_peak, work
 from packed import read_codec, read_meta, read_part, read_parts
@@ -46,7 +46,7 @@ class Run:
         self.step = self.tokens = 0
         self.seconds = 0.0
         self.warm_from = 0  # the step from which the learning rate warms up
-        self.optimizers = _optimizers(network, args.rate)
+        self.optimizers = _optimizers(network, args.rate, args.start == "circuits")
 
     def train_step(self, batch: Any, left: float = 1.0) -> dict[str, torch.Tensor]:
         """One step; ``left`` is the share of the slice that is left where it is the last one."""
@@ -114,18 +114,23 @@ class Run:
         }
 
 
-def _optimizers(network: Any, rate: float) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the layers' matrices, AdamW for the rest."""
-    embeddings = network.model.embed_tokens.weight
-    rest = [p for p in network.parameters() if p is not embeddings]
-    matrices = {"params": [p for p in rest if p.ndim > 1], "part": 1.0}
-    others = [
-        {"params": [p for p in rest if p.ndim == 1], "part": 1.0},
-        {"params": [embeddings], "part": 0.5},
-    ]
+def _optimizers(network: Any, rate: float, circuits: bool) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the layers' matrices, AdamW for the rest.
+
+    Layers with written circuits take a tenth of a step: whole ones overrun them within a hundred,
+    and a small budget doesn't bring them back.
+    """
+    slow = network.model.layers[: CIRCUITS if circuits else 0]
+    fast = [*network.model.layers[len(slow) :], network.model.norm]
+    groups = [(slow.parameters(), 0.1), (torch.nn.ModuleList(fast).parameters(), 1.0)]
+    matrices, vectors = [], [{"params": [network.model.embed_tokens.weight], "part": 0.25}]
+    for parameters, part in groups:
+        every = list(parameters)
+        matrices.append({"params": [p for p in every if p.ndim > 1], "part": part})
+        vectors.append({"params": [p for p in every if p.ndim == 1], "part": part})
     return (
-        Muon([matrices], rate),
-        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        Muon(matrices, rate),
+        torch.optim.AdamW(vectors, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     )
 
 

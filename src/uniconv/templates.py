@@ -196,7 +196,8 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = Fa
     """Token ids of ``text``; special tokens are parsed only where ``special`` is true."""
     if not text:
         return []
-    options = {"add_special_tokens": False, "split_special_tokens": not special}
     # What is too long is cut to the template's limits, so nobody need be warned of it.
-    ids = tokenizer(text, verbose=False, **options)["input_ids"]
-    return [int(token) for token in ids]
+    encoded = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=not special, verbose=False
+    )
+    return [int(token) for token in encoded["input_ids"]]

@@ -127,9 +127,23 @@ def test_circuits_copy_repeated_tokens_before_any_training(size: str) -> None:
     shape = config(size, 600)
     network = initial(shape, torch.randn(600, 192), marker=6, circuits=True)
     span = torch.randint(263, 600, (4, 24))
+    start = torch.full((4, 1), shape.bos_token_id)
     with torch.inference_mode():
-        predicted = network(torch.cat([span, span], dim=1)).logits[:, 24:-1].argmax(-1)
+        predicted = network(torch.cat([start, span, span], dim=1)).logits[:, 25:-1].argmax(-1)
     assert (predicted == span[:, 1:]).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("size", ["base", "small"])
+def test_circuits_make_the_marker_the_mean_of_its_tokens_before_any_training(size: str) -> None:
+    shape = config(size, 600)
+    table = torch.randn(600, 192) * torch.rand(600, 1)
+    network = initial(shape, table, marker=6, circuits=True)
+    tokens = torch.randint(263, 600, (8, 40))
+    frame = torch.tensor([shape.bos_token_id]).expand(8, 1), torch.tensor([6]).expand(8, 1)
+    with torch.inference_mode():
+        states = network.model(torch.cat([frame[0], tokens, frame[1]], dim=1)).last_hidden_state
+    means = table[tokens].mean(1)
+    assert (torch.cosine_similarity(states[:, -1, :192], means) > 0.9).all()
 
 
 def test_token_weights_and_the_marker_have_their_own_dimensions() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 from vllm_server import VLLM, Refusal, vllm_server
 
+from command import run
 from tiny_index import tiny_index
-from uniconv.cli import main
 from uniconv.cli.searches import open_search
 from uniconv.engine import Engine
 from uniconv.errors import ConfigError
@@ -78,14 +77,11 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], problem: str) -> Non
 
 
 def test_the_command_tells_a_server_that_is_no_such_server(
-    folder: Path, vllm: VLLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, vllm: VLLM, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vllm.names = ("other",)
     options = ["--generator-url", vllm.url, "--generator-model", "tiny"]
-    monkeypatch.setattr(sys, "argv", ["uniconv", "serve", str(folder), *options])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 2
+    assert run("serve", folder, *options) == 2
     told = f"uniconv: {vllm.url}/models: its models are other; 'tiny' is not among them\n"
     assert capsys.readouterr().err == told
 

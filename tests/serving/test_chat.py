@@ -37,8 +37,8 @@ def search(model: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Convers
 
 @pytest.fixture(scope="module")
 def client(search: ConversationalSearch) -> Iterator[httpx.Client]:
-    """Of a server that works on two requests and lets one wait, for two seconds at most."""
-    app = create_app(search, ServerSettings(concurrency=2, queue=1, timeout=2))
+    """Of a server that works on two requests and lets one wait."""
+    app = create_app(search, ServerSettings(concurrency=2, queue=1))
     with running(app) as url, httpx.Client(base_url=url, timeout=20) as client:
         client.service = app.state.service  # type: ignore[attr-defined]
         yield client
@@ -118,7 +118,7 @@ def test_a_client_that_leaves_ends_its_answer(client: Any, model: Scripted) -> N
         assert workers.busy == 1
     until(lambda: workers.busy == 0)
     with pytest.raises(httpx.ReadTimeout):
-        client.post(CHAT, json=question(), timeout=0.2)
+        client.post(CHAT, json=question(), timeout=1)
     until(lambda: workers.busy == 0)
     assert [pieces.closed for pieces in model.pieces] == [True, True]
 

@@ -14,8 +14,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.server.mcpserver import MCPServer
 
+from command import run
 from tiny_index import tiny_index
-from uniconv.cli import main
 from uniconv.decoding import Generation
 from uniconv.engine import Engine
 from uniconv.errors import ModelError
@@ -182,19 +182,15 @@ def test_a_model_that_the_engine_refuses_is_served_too(
 
     monkeypatch.setattr("uniconv.cli.searches.Engine", refuse)
     monkeypatch.setattr(MCPServer, "run", lambda self, _: served.append(self))
-    monkeypatch.setattr(sys, "argv", ["uniconv", "mcp", str(folder)])
-    main()
+    assert run("mcp", folder) == 0
     (found,) = calls(served[0], [("search", {"query": "harbour tower", "k": 1})])
     assert len(found.structured_content["passages"]) == 1
 
 
 def test_a_mistake_at_the_start_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["uniconv", "mcp", str(tmp_path)])
-    with pytest.raises(SystemExit) as leaving:
-        main()
-    assert leaving.value.code == 2
+    assert run("mcp", tmp_path) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert "there is no index here" in told.err
@@ -207,9 +203,7 @@ def test_a_missing_extra_is_named(
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "mcp", None)
     monkeypatch.delitem(sys.modules, "uniconv.serving.mcp")
-    monkeypatch.setattr(sys, "argv", ["uniconv", "mcp", str(folder)])
-    with pytest.raises(SystemExit):
-        main()
+    assert run("mcp", folder) == 2
     assert "the MCP server needs the extra mcp: pip install 'uniconv[mcp]'" in (
         capsys.readouterr().err
     )
