@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch
 from uniconv.serving.run import serve
 from uniconv.serving.settings import ServerSettings
+from waiting import until
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 TOPICS = ("the tower", "a glacier", "bread", "the harbour")
@@ -41,10 +41,8 @@ def replica(folder: Path, model: UniConv, out: Path) -> Iterator[tuple[str, Base
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     try:
-        end = time.monotonic() + 30
-        while not (out.exists() and "\n" in out.read_text()):
-            assert time.monotonic() < end and process.is_alive()
-            time.sleep(0.01)
+        until(lambda: not process.is_alive() or (out.exists() and "\n" in out.read_text()))
+        assert process.is_alive()
         yield out.read_text().split()[0], process
     finally:
         process.kill()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -26,6 +25,7 @@ from uniconv.retrieval.building import build_index
 from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.types import Conversation, Passage
+from waiting import until
 
 PASSAGES = [
     Passage("tower", "The tower of the old harbour was built in 1893 by a family.", "Tower"),
@@ -40,13 +40,6 @@ TALK = (
 
 def at(vllm: VLLM, **options: Any) -> Server:
     return Server(vllm.url, "UNICONV_TEST_KEY", **({"retries": 2, "pause": 0.01} | options))
-
-
-def until(holds: Callable[[], Any]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")

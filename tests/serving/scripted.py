@@ -5,8 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +24,7 @@ from uniconv.serving.run import serve
 from uniconv.serving.settings import ServerSettings
 from uniconv.serving.shared_model import SharedUniConv
 from uniconv.types import Passage
+from waiting import until
 
 TEXTS = {
     "tower.md": "# Tower\n\nThe tower of the old harbour was built in 1893 by engineers.\n",
@@ -122,14 +122,6 @@ def forked(
     finally:
         process.kill()
         process.join(10)
-
-
-def until(holds: Callable[[], Any], seconds: float = 10) -> None:
-    """Waits for something that another thread does."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def question(text: str = "Who built the tower?", **more: Any) -> dict[str, Any]:

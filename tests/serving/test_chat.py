@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from scripted import Scripted, question, running, searching, until
+from scripted import Scripted, question, running, searching
 
 from tiny import tiny_uniconv
 from uniconv.conversational import Reading
@@ -21,6 +21,7 @@ from uniconv.search import ConversationalSearch, SearchSettings
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
 from uniconv.types import Conversation
+from waiting import until
 
 CHAT = "/v1/chat/completions"
 
@@ -171,7 +172,7 @@ def test_one_that_leaves_the_queue_is_never_begun(client: Any, model: Scripted) 
 def test_an_answer_that_takes_too_long_is_ended(
     client: Any, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.service, "settings", ServerSettings(timeout=0.2))
+    monkeypatch.setattr(client.service, "settings", ServerSettings(timeout=1))
     model.may.clear()
     late = client.post(CHAT, json=question())
     assert late.status_code == 504
@@ -251,6 +252,6 @@ def test_what_was_read_is_freed_at_once(search: ConversationalSearch) -> None:
                 with client.stream("POST", CHAT, json=question(stream=True)) as response:
                     next(response.iter_lines())
             until(lambda: app.state.service.workers.busy == 0)
-            until(lambda: not [one for one in gc.get_objects() if type(one) is Reading], 2)
+            until(lambda: not [one for one in gc.get_objects() if type(one) is Reading])
     finally:
         gc.enable()

@@ -6,10 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 from fastapi.testclient import TestClient
-from scripted import Scripted, question, searching, until
+from scripted import Scripted, question, searching
 
 from uniconv.serving import memory
 from uniconv.serving.app import create_app
+from waiting import until
 
 MIB = 2**20
 

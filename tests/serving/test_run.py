@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from scripted import Scripted, forked, question, searching, until
+from scripted import Scripted, forked, question, searching
 
 from uniconv.errors import ConfigError, UniConvError
 from uniconv.search import ConversationalSearch
 from uniconv.serving.guards import read_tokens
 from uniconv.serving.run import serve
 from uniconv.serving.settings import ServerSettings
+from waiting import until
 
 CHAT = "/v1/chat/completions"
 

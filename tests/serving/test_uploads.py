@@ -14,7 +14,7 @@ import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 from filelock import FileLock
-from scripted import TEXTS, Scripted, forked, question, searching, until
+from scripted import TEXTS, Scripted, forked, question, searching
 
 from tiny import tiny_uniconv
 from uniconv.retrieval.building import build_index
@@ -23,6 +23,7 @@ from uniconv.retrieval.publishing import LOCK
 from uniconv.search import ConversationalSearch
 from uniconv.serving.app import create_app
 from uniconv.serving.settings import ServerSettings
+from waiting import until
 
 URL = "/v1/documents"
 MOON = "# Moon\n\nThe moon pulls the sea, and so the tides come and go.\n"
