@@ -145,13 +145,14 @@ class Batches:
         target: npt.NDArray[np.uint8] | None,
         rng: np.random.Generator,
     ) -> Pair:
-        """A passage and what could be asked to find it; the teacher's view of the passage is both's
-        target."""
+        """A passage and what could be asked to find it.
+
+        The teacher's view of the passage is the target of both.
+        """
         vocabulary, body = self.vocabulary, tokens[title:]
         said = vocabulary.sentences(body)
         name = tokens[: max(0, title - 1)]  # without the line's end
-        kind = rng.random()
-        kept = tokens
+        kind, cut = rng.random(), False
         a, b = said[int(rng.integers(len(said)))] if said else (0, len(body))
         sentence = body[a : min(b, a + 64)]
         if (kind < 0.15 and title) or len(said) < 2:
@@ -160,12 +161,11 @@ class Batches:
             words = vocabulary.keywords(sentence, int(rng.integers(1, 5)), rng)
             query = [np.concatenate([name, words] if rng.random() < 0.5 else [words, name])]
         elif kind < 0.7:
-            query = [sentence]
-            if kind < 0.6:
-                kept = np.concatenate([tokens[: title + a], body[b:]])
+            query, cut = [sentence], kind < 0.6
         else:
             query, (a, b) = self._small_talk(body, name, said, rng)
-            kept = np.concatenate([tokens[: title + a], body[b:]])
+            cut = True
+        kept = np.concatenate([tokens[: title + a], body[b:]]) if cut else tokens
         passage = vocabulary.passage_piece(kept)
         return Pair(vocabulary.query_piece(query), passage, group, target, target)
 

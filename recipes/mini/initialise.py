@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from packed import DIMENSIONS
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, embedding_bag, normalize
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -21,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 RESERVED = 3  # the last dimensions of an embedding carry no meaning: flag, weight, constant
 SCALE = 0.05  # of embeddings, so that tied logits start in a useful range
 HEAD = 64
-CIRCUITS = 4  # layers that have written circuits, for a teacher of 192 components
+CIRCUITS = DIMENSIONS // HEAD + 1  # layers that have written circuits: what averages, and one more
 
 
 def initial(
@@ -39,7 +40,7 @@ def initial(
     if circuits:
         if table is None or config.head_dim != HEAD:
             raise ValueError("circuits need token vectors and attention heads of width 64")
-        write_circuits(model, min(table.shape[1], config.hidden_size - RESERVED))
+        write_circuits(model)
     return model
 
 
@@ -95,11 +96,11 @@ def embed_tokens(table: Tensor, marker: int, first: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def write_circuits(model: LlamaForCausalLM, taught: int) -> None:
+def write_circuits(model: LlamaForCausalLM) -> None:
     """Writes the circuits into the attention weights of ``model``.
 
-    The first layers average ``taught`` dimensions, then come the heads that copy, so that what is
-    averaged is still what the tokens mean.
+    The first layers average the teacher's dimensions, then come the heads that copy, so that what
+    is averaged is still what the tokens mean.
     """
     meaning = model.config.hidden_size - RESERVED
     model.model.norm.weight.fill_(2)
@@ -114,10 +115,9 @@ def write_circuits(model: LlamaForCausalLM, taught: int) -> None:
             getattr(attention, projection).weight.normal_(0, 0.002, generator=generator)
         for reading in (attention.v_proj, layer.mlp.gate_proj, layer.mlp.up_proj):
             reading.weight[:, meaning:] = 0
-    parts = [slice(start, min(start + HEAD, taught)) for start in range(0, taught, HEAD)]
-    layers = [layer.self_attn for layer in model.model.layers[: len(parts) + 1]]
-    for attention, part in zip(layers, parts, strict=False):
-        _average(attention, part, meaning)
+    layers = [layer.self_attn for layer in model.model.layers[:CIRCUITS]]
+    for number, attention in enumerate(layers[:-1]):
+        _average(attention, slice(HEAD * number, HEAD * number + HEAD), meaning)
     first, second = layers[-2:]
     first.v_proj.weight[:32, :meaning] += read
     first.k_proj.weight[:8, meaning + 2] = 2.2
@@ -128,16 +128,20 @@ def write_circuits(model: LlamaForCausalLM, taught: int) -> None:
         _sink(attention, meaning)
 
 
+def _heads(attention: torch.nn.Module, group: int) -> range:
+    """The first rows of the heads of queries that share a group's keys and values."""
+    size = HEAD * (attention.config.num_attention_heads // attention.config.num_key_value_heads)
+    return range(size * group, size * (group + 1), HEAD)
+
+
 def _average(attention: torch.nn.Module, part: slice, meaning: int) -> None:
     """The marker's heads of the second group average ``part`` of the tokens by their weight."""
-    size = part.stop - part.start
-    heads = attention.config.num_attention_heads // attention.config.num_key_value_heads
+    heads, whole = _heads(attention, 1), torch.eye(HEAD)
     attention.k_proj.weight[HEAD + 31, meaning + 1] = 0.7
-    attention.v_proj.weight[HEAD : HEAD + size, part] += torch.eye(size)
-    for head in range(heads, 2 * heads):
-        attention.q_proj.weight[HEAD * head + 31, meaning] = 0.7
-        columns = slice(HEAD * head, HEAD * head + size)
-        attention.o_proj.weight[part, columns] += 1.0 / heads * torch.eye(size)
+    attention.v_proj.weight[HEAD : 2 * HEAD, part] += whole
+    for head in heads:
+        attention.q_proj.weight[head + 31, meaning] = 0.7
+        attention.o_proj.weight[part, head : head + HEAD] += whole / len(heads)
 
 
 def _sink(attention: torch.nn.Module, meaning: int) -> None:
@@ -145,11 +149,10 @@ def _sink(attention: torch.nn.Module, meaning: int) -> None:
 
     Only the marker has a flag above zero, and only it and the first token lack the constant.
     """
-    heads = attention.config.num_attention_heads // attention.config.num_key_value_heads
     for group, reads in ((0, meaning), (1, meaning + 2)):
         attention.k_proj.weight[HEAD * group + 31 - group, meaning] = -1.6
-        for head in range(group * heads, (group + 1) * heads):
-            attention.q_proj.weight[HEAD * head + 31 - group, reads] = 1.6
+        for head in _heads(attention, group):
+            attention.q_proj.weight[head + 31 - group, reads] = 1.6
 
 
 def _look_back(attention: torch.nn.Module, head: int, distance: int, write: Tensor) -> None:

@@ -179,9 +179,11 @@ class Learner:
             layer._compiled_call_impl = None
             if way == WAYS[0]:
                 layer.compile(dynamic=False)
-        compiled = torch.compile(token_losses, dynamic=False)
-        plain = token_losses if self.device.type == "cuda" else TokenLossesInParts.apply
-        self._token_losses: Any = compiled if way == WAYS[0] else plain
+        self._token_losses: Any = token_losses
+        if self.device.type == "cpu":
+            self._token_losses = TokenLossesInParts.apply
+        elif way == WAYS[0]:
+            self._token_losses = torch.compile(token_losses, dynamic=False)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum to minimise, and its parts by name as they are reported (not synchronised)."""

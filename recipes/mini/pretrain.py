@@ -122,10 +122,9 @@ def _optimizers(network: Any, rate: float, circuits: bool) -> tuple[torch.optim.
     """
     slow = network.model.layers[: CIRCUITS if circuits else 0]
     fast = [*network.model.layers[len(slow) :], network.model.norm]
-    groups = [(slow.parameters(), 0.1), (torch.nn.ModuleList(fast).parameters(), 1.0)]
     matrices, vectors = [], [{"params": [network.model.embed_tokens.weight], "part": 0.25}]
-    for parameters, part in groups:
-        every = list(parameters)
+    for modules, part in ((slow, 0.1), (fast, 1.0)):
+        every = [parameter for module in modules for parameter in module.parameters()]
         matrices.append({"params": [p for p in every if p.ndim > 1], "part": part})
         vectors.append({"params": [p for p in every if p.ndim == 1], "part": part})
     return (

@@ -252,6 +252,6 @@ def test_what_was_read_is_freed_at_once(search: ConversationalSearch) -> None:
                 with client.stream("POST", CHAT, json=question(stream=True)) as response:
                     next(response.iter_lines())
             until(lambda: app.state.service.workers.busy == 0)
-            until(lambda: not [one for one in gc.get_objects() if type(one) is Reading])
+            until(lambda: not [one for one in gc.get_objects() if type(one) is Reading], 2)
     finally:
         gc.enable()
