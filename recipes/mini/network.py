@@ -2,7 +2,7 @@
 
 On CUDA attention runs in ``flex_attention`` by blocks of the mask, and the layers, which are all
 alike, are compiled once; where that fails, one line says so and a slower way takes its place. On
-CPUs the mask is dense.
+CPUs the mask is dense. Products are in bfloat16 wherever the hardware has instructions for it.
 """
 
 from __future__ import annotations
@@ -65,6 +65,15 @@ class Rows:
         return cls(*moved, torch.from_numpy(targets).to(device))
 
 
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for products of bfloat16."""
+    if device.type == "cuda":
+        return True
+    # Not in all versions of PyTorch.
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def states(network: Any, ids: Tensor, positions: Tensor, mask: Any) -> Tensor:
     """Last states [r, n, d] of rows [r, n] with either kind of mask."""
     found = network.model(
@@ -90,7 +99,8 @@ def token_losses(
 class TokenLossesInParts(torch.autograd.Function):
     """The same on a CPU, whose cache holds the logits of some tokens, but not of all.
 
-    Logits become gradients while they are there, so they are computed once, as in one go. float32.
+    Logits become gradients while they are there, so they are computed once, as in one go. Under
+    autocast products are in its type, all else in float32.
     """
 
     @staticmethod
@@ -101,17 +111,22 @@ class TokenLossesInParts(torch.autograd.Function):
         true, scales = labels.flatten().clamp(min=0)[:, None], weights.flatten() * wanted
         losses, by_hidden = torch.empty_like(scales), torch.empty_like(hidden)
         by_head = torch.zeros_like(head)
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else head.dtype
+        matrix = head.to(kind)
         for start in range(0, len(true), _PART):
             here = slice(start, start + _PART)
-            states = hidden.flatten(0, 1)[here]
-            logits = states @ head.T
-            norm = logits.logsumexp(1, keepdim=True)
-            losses[here] = (norm - logits.gather(1, true[here]))[:, 0]
-            gradient = logits.sub_(norm).exp_()
-            gradient.scatter_add_(1, true[here], gradient.new_full((len(states), 1), -1))
-            gradient.mul_(scales[here, None])
-            by_hidden.flatten(0, 1)[here] = gradient @ head
-            by_head.addmm_(gradient.T, states)
+            states = hidden.flatten(0, 1)[here].to(kind)
+            logits = (states @ matrix.T).float()
+            highest = logits.amax(1, keepdim=True)
+            losses[here] = (highest - logits.gather(1, true[here]))[:, 0]
+            powers = logits.sub_(highest).exp_()
+            total = powers.sum(1, keepdim=True)
+            losses[here] += total.log()[:, 0]
+            gradient = powers.mul_(scales[here, None] / total)
+            gradient.scatter_add_(1, true[here], -scales[here, None])
+            by_logits = gradient.to(kind)
+            by_hidden.flatten(0, 1)[here] = (by_logits @ matrix).to(hidden.dtype)
+            by_head += by_logits.T @ states
         losses = (losses * wanted).view_as(labels)
         ctx.save_for_backward(by_hidden, by_head)
         ctx.mark_non_differentiable(losses)
@@ -145,6 +160,7 @@ class Learner:
 
     def __init__(self, network: Any, codec: Codec, device: torch.device, weights: Weights) -> None:
         self.network, self.codec, self.device, self.weights = network, codec, device, weights
+        self._bfloat16 = computes_in_bfloat16(device)
         self._set(WAYS[-1])
 
     def choose(self, batches: list[Batch]) -> None:
@@ -193,7 +209,7 @@ class Learner:
         weights = torch.where(rows.kinds == GROUNDED, self.weights.grounded, 1.0) * wanted
         weights = weights / weights.sum()
         head = self.network.lm_head.weight
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             hidden = states(self.network, rows.ids, rows.positions, mask)
             total, losses = self._token_losses(hidden, head, rows.labels, weights)
         report = {"next": losses.sum() / wanted.sum()}
@@ -260,7 +276,7 @@ def measured_peak(device: torch.device) -> float:
     """Floating-point operations a second of a large matrix product here."""
     cuda = device.type == "cuda"
     size = 8192 if cuda else 1024
-    kind = torch.bfloat16 if cuda else torch.float32
+    kind = torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
     for repeats in (2, 8):
         if cuda:

@@ -1,6 +1,6 @@
 """Stage 5: packs text, questions and the teacher's embeddings for pretraining.
 
-    python recipes/mini/pack.py OUT [--load-megabytes 46] [--part-megabytes 15]
+    python recipes/mini/pack.py OUT [--load-megabytes 46] [--part-megabytes 14] [--parts N]
 
 Writes ``OUT/pack/load-0``, ``load-1``, …: folders of at most ``--load-megabytes`` with parts of at
 most ``--part-megabytes`` (see ``packed.py``). The first also has what every slice needs: the
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from initialise import refine
 from packed import DIALOGUE, TEXT, Arrays, Codec, group, ragged, write_part
 from rich.progress import track
-from teacher import passage_key, question, read_shards
+from teacher import PAIRED, documents, examples, passage_key, question, read_shards
 from text import read_lines
 from tokenizer import said
 from torch.nn.functional import normalize
@@ -34,9 +35,6 @@ from uniconv.errors import UniConvError
 
 Ids = npt.NDArray[np.uint16]
 Vectors = dict[str, npt.NDArray[np.float16]]
-PAIRED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings", "canard"})
-"""Sources whose questions are contrasted with passages: single questions and answers, but no
-conversation whose passage a person chose, so that the base model is unsupervised in that."""
 _LONGEST = 2040  # tokens of a document, less than the context; longer ones are cut into several
 _BYTES_PER_WORD = 1.6  # of text, packed
 _BYTES_PER_EXAMPLE = 220
@@ -97,7 +95,7 @@ class Packer:
             "kinds": np.array(kinds, np.uint8),
             "groups": np.array(groups, np.uint32),
             "taught": np.array(taught, np.uint32),
-            "vectors": np.array(vectors, np.float32).reshape(len(taught), -1),
+            "vectors": _stacked(vectors),
         }
 
     def examples(self, rows: Sequence[dict[str, Any]], known: Vectors) -> Arrays:
@@ -129,9 +127,7 @@ class Packer:
             "answer": np.array(answers, np.uint16).reshape(len(rows), 2),
             "paired": np.array([row["source"] in PAIRED for row in rows], bool),
             "asked_taught": np.array(taught, np.uint32),
-            "asked_vectors": np.array(
-                [known[question(rows[number])] for number in taught], np.float32
-            ).reshape(len(taught), -1),
+            "asked_vectors": _stacked([known[question(rows[number])] for number in taught]),
         }
 
     def _title(self, title: str) -> Ids:
@@ -151,6 +147,11 @@ class Packer:
                 start = title + int(found[0])
                 return start, start + len(wanted)
         return 0, 0
+
+
+def _stacked(vectors: Sequence[npt.NDArray[np.float16]]) -> npt.NDArray[np.float32]:
+    """Vectors as rows [n, d] float32; [0, 0] where there are none."""
+    return np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
 
 
 def quantised(arrays: Arrays, codec: Codec) -> Arrays:
@@ -190,26 +191,24 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--load-megabytes", type=float, default=46)
     parser.add_argument("--part-megabytes", type=float, default=14)
+    parser.add_argument("--parts", type=int, help="as many as a small budget needs, not all")
     args = parser.parse_args()
     packer = Packer(args.out)
-    documents = list(enumerate(read_lines(args.out / "documents.jsonl")))
-    random.Random(0).shuffle(documents)
-    examples = list(read_lines(args.out / "examples.jsonl"))
-    examples = [row for row in examples if row["source"] != "topiocqa_topic"]
-    examples.sort(key=lambda row: group(f"part {row['title']}{row['group']}"))
+    rows, asked_rows = documents(args.out), examples(args.out)
     known = dict(read_shards(args.out / "teacher/passages"))
     asked = dict(read_shards(args.out / "teacher/questions"))
     sample = random.Random(0).sample(sorted(known), min(30_000, len(known)))
     codec = Codec.fit(np.array([known[key] for key in sample], np.float32))
     target = args.out / "pack"
-    words = sum(len(said(row).split()) for _, row in documents)
-    expected = words * _BYTES_PER_WORD + len(known) * 96 + len(examples) * _BYTES_PER_EXAMPLE
+    words = sum(len(said(row).split()) for _, row in rows)
+    expected = words * _BYTES_PER_WORD + len(known) * 96 + len(asked_rows) * _BYTES_PER_EXAMPLE
     parts = int(expected / (args.part_megabytes * 1e6)) + 1
-    shares = zip(chunks(documents, parts), chunks(examples, parts), strict=True)
-    total, sizes = 0, []
-    for number, (some, questions) in enumerate(track(list(shares), description="parts")):
+    shares = list(zip(chunks(rows, parts), chunks(asked_rows, parts), strict=True))[: args.parts]
+    total: Counter[str] = Counter()
+    sizes = []
+    for number, (some, questions) in enumerate(track(shares, description="parts")):
         arrays = packer.documents(some, known) | packer.examples(questions, asked)
-        total += len(arrays["tokens"])
+        total.update(documents=len(some), examples=len(questions), tokens=len(arrays["tokens"]))
         path = target / f"part-{number:03d}.xz"
         sizes.append((path, write_part(path, quantised(arrays, codec))))
         if sizes[-1][1] > 16e6:
@@ -221,9 +220,7 @@ def main() -> None:
     packer.tokenizer.save_pretrained(first / "tokenizer")
     meta = {
         "vocabulary": len(packer.tokenizer),
-        "documents": len(documents),
-        "examples": len(examples),
-        "tokens": total,
+        **total,
         "bytes": {path.name: size for path, size in sizes},
     }
     (first / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")

@@ -1,24 +1,27 @@
 """Stage 4: embeddings of all-MiniLM-L6-v2, the teacher, for tokens, questions and passages.
 
-    python recipes/mini/teacher.py OUT [--index FOLDER] [--teacher PATH_OR_ID]
+    python recipes/mini/teacher.py OUT [--passages 60000] [--teacher PATH_OR_ID]
 
 Writes shards ``OUT/teacher/{tokens,questions,passages}/*.npz`` (``ids``, ``e`` float16 [n, 384]).
-What a shard has is not computed again, so the same command goes on where it stopped. With
-``--index``, an index that ``benchmarks/figures.py`` built with this teacher, the passages of the
-wiki corpus are taken from there; it saves some hours.
+What a shard has is not computed again, so the same command goes on where it stopped. Passages are
+taken in the order in which ``pack.py`` packs them, so that what a small budget reads has a teacher.
+With ``--index``, an index that ``benchmarks/figures.py`` built with this teacher, the passages of
+the wiki corpus are taken from there; it saves some hours.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from network import computes_in_bfloat16
+from packed import group
 from rich.progress import track
 from text import read_lines
 from torch.nn.functional import normalize
@@ -26,6 +29,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from uniconv.files import atomic
 
+PAIRED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings", "canard"})
+"""Sources whose questions are contrasted with passages: single questions and answers, but no
+conversation whose passage a person chose, so that the base model is unsupervised in that."""
 _SHARD = 2048
 
 
@@ -35,6 +41,7 @@ class Teacher:
     def __init__(self, source: str) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(source)
         self.network = AutoModel.from_pretrained(source).eval()
+        self.bfloat16 = computes_in_bfloat16(torch.device("cpu"))
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_tokens: int = 4096) -> np.ndarray:
@@ -47,7 +54,8 @@ class Teacher:
             size = max(1, batch_tokens // len(ids[order[0]]))
             rows, order = order[:size], order[size:]
             batch = self.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
-            hidden = self.network(**batch).last_hidden_state
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                hidden = self.network(**batch).last_hidden_state.float()
             weights = batch["attention_mask"][..., None].float()
             out[rows] = normalize((hidden * weights).sum(1), dim=-1).numpy()
         return out
@@ -105,27 +113,33 @@ def passage_key(number: int, row: Mapping[str, Any]) -> str:
     return row.get("id") or f"line {number}"
 
 
-def passages(out: Path, wiki: int, others: int) -> dict[str, str]:
-    """Texts to encode: up to ``wiki`` passages of the corpus, ``others`` of each other domain."""
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for number, row in enumerate(read_lines(out / "documents.jsonl")):
-        if "text" in row and 100 < len(row["text"]) < 1300:
-            domain = "id" if "id" in row else row["domain"]
-            text = f"{row['title']} {row['text']}"
-            found[domain].append((passage_key(number, row), text))
-    chosen: dict[str, str] = {}
-    for domain, rows in sorted(found.items()):
-        random.Random(0).shuffle(rows)
-        chosen |= dict(rows[: wiki if domain == "id" else others])
-    return chosen
+def documents(out: Path) -> list[tuple[int, dict[str, Any]]]:
+    """All documents with their numbers of lines, in the order in which they are packed."""
+    rows = list(enumerate(read_lines(out / "documents.jsonl")))
+    random.Random(0).shuffle(rows)
+    return rows
+
+
+def examples(out: Path) -> list[dict[str, Any]]:
+    """All examples in the order in which they are packed: those of a page stay together."""
+    rows = [row for row in read_lines(out / "examples.jsonl") if row["source"] != "topiocqa_topic"]
+    return sorted(rows, key=lambda row: group(f"part {row['title']}{row['group']}"))
+
+
+def passages(out: Path) -> dict[str, str]:
+    """Texts of documents that are passages, by :func:`passage_key`."""
+    return {
+        passage_key(number, row): f"{row['title']} {row['text']}"
+        for number, row in documents(out)
+        if "text" in row and 100 < len(row["text"]) < 1300
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--wiki", type=int, default=60_000, help="passages of the wiki corpus")
-    parser.add_argument("--others", type=int, default=1500, help="passages of each other domain")
-    parser.add_argument("--questions", type=int, default=100_000)
+    parser.add_argument("--passages", type=int, default=60_000)
+    parser.add_argument("--questions", type=int, default=30_000)
     parser.add_argument("--index", type=Path)
     parser.add_argument("--teacher", default="sentence-transformers/all-MiniLM-L6-v2")
     args = parser.parse_args()
@@ -138,9 +152,10 @@ def main() -> None:
     encode_to(folder / "tokens", strings, teacher)
     if args.index:
         copy_index(folder / "passages", args.index)
-    encode_to(folder / "passages", passages(args.out, args.wiki, args.others), teacher)
-    asked = dict.fromkeys(map(question, read_lines(args.out / "examples.jsonl")))
-    encode_to(folder / "questions", {text: text for text in list(asked)[: args.questions]}, teacher)
+    asked = {question(row): question(row) for row in examples(args.out) if row["source"] in PAIRED}
+    encode_to(folder / "questions", dict(islice(asked.items(), args.questions)), teacher)
+    found = passages(args.out)
+    encode_to(folder / "passages", dict(islice(found.items(), args.passages)), teacher)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_one_setting_leaves_non_commercial_data_out(tmp_path: Path) -> None:
     assert sources == {"wiki_corpus", "openstax", "python"}
     asked = {row["source"] for row in read_lines(tmp_path / "out/examples.jsonl")}
     assert "topiocqa_topic" not in asked and "squad" in asked
+
+
+def test_the_teacher_begins_with_what_is_packed_first(out: Path, tmp_path: Path) -> None:
+    for name in ("documents.jsonl", "examples.jsonl"):
+        shutil.copy(out / name, tmp_path)
+    shutil.copytree(out / "tokenizer", tmp_path / "tokenizer")
+    source = tiny_teacher(tmp_path / "tiny")
+    call(teacher, tmp_path, "--teacher", source, "--passages", 10, "--questions", 5)
+    call(pack, tmp_path, "--part-megabytes", 0.01)
+    parts = read_parts([tmp_path / "pack/load-0"])
+    every = read_parts([out / "pack/load-0"])[0]
+    assert parts[0]["taught"].tolist() == every["taught"][:10].tolist()
+    assert len(parts[0]["asked_taught"]) >= 5
+    assert parts[0]["paired"][parts[0]["asked_taught"]].all()
+    assert len(parts) > 2 and not len(parts[-1]["taught"]) and not len(parts[-1]["targets"])
 
 
 def test_parts_hold_what_was_collected(out: Path) -> None:
