@@ -19,6 +19,9 @@ from transformers import (
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits, load_template
 
+PACKS_4_BITS = bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16"))
+"""Whether bitsandbytes packs matrices anew on this CPU; it fails with those narrower than 64."""
+
 FAMILIES = ("llama", "mistral", "qwen3", "gpt2")
 
 CHATML = (

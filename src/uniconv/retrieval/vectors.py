@@ -100,7 +100,7 @@ def block_search(
     k = min(k, len(vectors))
     chunks = torch.split(torch.from_numpy(np.array(queries, np.float32)).to(device), _CHUNK)
     best: list[_Best] = []
-    with _full_precision():
+    with _full_precision(device):
         for start in range(0, len(vectors), block):
             part = torch.from_numpy(np.array(vectors[start : start + block])).to(device).T
             found = [_top(chunk @ part, start, k) for chunk in chunks]
@@ -137,13 +137,15 @@ def _merge(parts: Sequence[_Best], k: int) -> _Best:
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
-    """Float32 products that are not rounded to TF32 or bfloat16, whatever a model prefers."""
+def _full_precision(device: str) -> Iterator[None]:
+    """Float32 products that are not rounded to TF32 or bfloat16, whatever a model prefers or a
+    training step has set."""
     import torch
 
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with torch.autocast(device.partition(":")[0], enabled=False):
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
