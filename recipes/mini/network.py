@@ -125,7 +125,7 @@ class TokenLossesInParts(torch.autograd.Function):
             gradient = powers.mul_(scales[here, None] / total)
             gradient.scatter_add_(1, true[here], -scales[here, None])
             by_logits = gradient.to(kind)
-            by_hidden.flatten(0, 1)[here] = (by_logits @ matrix).to(hidden.dtype)
+            by_hidden.flatten(0, 1)[here] = by_logits @ matrix
             by_head += by_logits.T @ states
         losses = (losses * wanted).view_as(labels)
         ctx.save_for_backward(by_hidden, by_head)

@@ -152,8 +152,9 @@ def main() -> None:
     encode_to(folder / "tokens", strings, teacher)
     if args.index:
         copy_index(folder / "passages", args.index)
-    asked = {question(row): question(row) for row in examples(args.out) if row["source"] in PAIRED}
-    encode_to(folder / "questions", dict(islice(asked.items(), args.questions)), teacher)
+    asked = dict.fromkeys(question(row) for row in examples(args.out) if row["source"] in PAIRED)
+    first = islice(asked, args.questions)
+    encode_to(folder / "questions", {text: text for text in first}, teacher)
     found = passages(args.out)
     encode_to(folder / "passages", dict(islice(found.items(), args.passages)), teacher)
 
