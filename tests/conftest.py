@@ -1,4 +1,4 @@
-"""What every test sees: this folder on the path, one thread, and no network."""
+"""What every test sees: this folder on the path, one thread, no network, and exact products."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side (make test)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def _exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors are the same on every CPU, whatever it computes in."""
+    monkeypatch.setattr("uniconv.model.computes_in_bfloat16", lambda _device: False)

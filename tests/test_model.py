@@ -53,6 +53,21 @@ def test_packed_equals_padded(family: str, pooling: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_passages_are_rounded_where_the_cpu_computes_in_bfloat16(
+    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uniconv.model.computes_in_bfloat16", lambda _device: bfloat16)
+    model = tiny_uniconv()
+    exact = model.encode([model.template.passage(passage) for passage in PASSAGES])
+    found = model.encode_passages(PASSAGES)
+    assert found.dtype == np.float32
+    assert (found == exact).all() != bfloat16
+    np.testing.assert_allclose((found * exact).sum(axis=1), 1, atol=1e-3)
+    asked = model.encode_conversations(CONVERSATIONS[:1])[0]  # as exact as what is read in a chat
+    np.testing.assert_allclose(asked, model.read(CONVERSATIONS[0]).embedding, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reading_once_embeds_and_answers_as_reading_twice(family: str) -> None:
     model = tiny_uniconv(family)

@@ -30,10 +30,17 @@ from uniconv.decoding import Sampler, Writer
 from uniconv.errors import ModelError
 from uniconv.files import atomic_folder
 from uniconv.pooling import Pooling, pool
-from uniconv.pretrained import load_network, read_settings, resolve, write_settings
+from uniconv.pretrained import (
+    computes_in_bfloat16,
+    load_network,
+    read_settings,
+    resolve,
+    write_settings,
+)
 from uniconv.states import Reader, padded
 from uniconv.templates import Limits, Template, TemplateKind, load_template
 from uniconv.tree import Tokens
+from uniconv.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +240,16 @@ class UniConv(ConversationalModel):
         self,
         sequences: Sequence[Tokens],
         *,
-        batch_tokens: int = 16_384,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """As :meth:`embed`, without gradients and in an array: memory holds one pass at a time.
 
+        Passes take 16,384 tokens, and 4,096 on a CPU, if ``batch_tokens`` says nothing else.
         ``progress`` is told the number of sequences of each finished pass.
         """
+        if batch_tokens is None:  # of more than 4,096 tokens too little stays in a CPU's cache
+            batch_tokens = 4096 if self.device.type == "cpu" else 16_384
         embeddings = np.empty((len(sequences), self.dimension), dtype=np.float32)
         with torch.inference_mode():
             for states in self.reader.read(sequences, batch_tokens):
@@ -247,6 +257,17 @@ class UniConv(ConversationalModel):
                 if progress is not None:
                     progress(len(states.rows))
         return embeddings
+
+    def encode_passages(self, passages: Sequence[Passage], **options: Any) -> np.ndarray:
+        """Embeddings of passages to be retrieved, float32 [n, d]; options as of :meth:`encode`.
+
+        On a CPU that computes in bfloat16 they are computed in it: for thousands of passages that
+        is up to twice as fast, and changes similarities in the third or fourth decimal.
+        """
+        plain = self.device.type == "cpu" and self.lm.dtype == torch.float32
+        rounded = plain and computes_in_bfloat16(self.device)
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            return super().encode_passages(passages, **options)
 
     # Reading once, and answering
 

@@ -26,4 +26,5 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "weighted_mean":
         weights = weights * torch.arange(1, mask.shape[1] + 1, device=mask.device)
     # The scale is lost in normalising, so the sum serves as the mean.
-    return normalize(torch.einsum("nl,nld->nd", weights, hidden), dim=-1)
+    with torch.autocast(hidden.device.type, enabled=False):  # sums of bfloat16 would lose too much
+        return normalize(torch.einsum("nl,nld->nd", weights, hidden), dim=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -188,6 +188,17 @@ def _adapter_config(source: str | Path) -> Any | None:
         return PeftConfig.from_pretrained(source)
     except (OSError, ValueError):
         return None
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for products of bfloat16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type == "cpu":
+        # Not in all versions of PyTorch.
+        find: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+        return any(find().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return False
 
 
 def _allow_faster_matmul() -> None:

@@ -6,13 +6,13 @@ import hashlib
 import math
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
 import torch
 
 from uniconv.config import Optimisation
+from uniconv.pretrained import computes_in_bfloat16
 
 
 def learning_rate(settings: Optimisation, step: int, steps: int) -> float:
@@ -35,13 +35,7 @@ def uses_bf16(settings: Optimisation, device: torch.device) -> bool:
     """Whether forward passes compute in bfloat16: as set, or where the hardware does."""
     if settings.precision != "auto":
         return settings.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device.type == "cpu":
-        # Not in all versions of PyTorch.
-        find: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-        return any(find().get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return False
+    return computes_in_bfloat16(device)
 
 
 def seed_step(seed: int, step: int, process: int) -> None:
