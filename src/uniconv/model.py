@@ -245,11 +245,11 @@ class UniConv(ConversationalModel):
     ) -> np.ndarray:
         """As :meth:`embed`, without gradients and in an array: memory holds one pass at a time.
 
-        Passes take 16,384 tokens, and 4,096 on a CPU, if ``batch_tokens`` says nothing else.
+        Passes take 16,384 tokens, and 2,048 on a CPU, if ``batch_tokens`` says nothing else.
         ``progress`` is told the number of sequences of each finished pass.
         """
-        if batch_tokens is None:  # of more than 4,096 tokens too little stays in a CPU's cache
-            batch_tokens = 4096 if self.device.type == "cpu" else 16_384
+        if batch_tokens is None:  # of more than 2,048 tokens too little stays in a CPU's cache
+            batch_tokens = 2048 if self.device.type == "cpu" else 16_384
         embeddings = np.empty((len(sequences), self.dimension), dtype=np.float32)
         with torch.inference_mode():
             for states in self.reader.read(sequences, batch_tokens):
