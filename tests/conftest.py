@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(autouse=True)
-def _exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _exact_products() -> Iterator[None]:
     """Vectors are the same on every CPU, whatever it computes in."""
-    monkeypatch.setattr("uniconv.model.computes_in_bfloat16", lambda _device: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uniconv.model.computes_in_bfloat16", lambda _device: False)
+        yield

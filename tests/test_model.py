@@ -53,16 +53,24 @@ def test_packed_equals_padded(family: str, pooling: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(
+    ("bfloat16", "dtype", "rounded"),
+    [(True, None, True), (True, torch.float32, False), (False, None, False)],
+)
 def test_passages_are_rounded_where_the_cpu_computes_in_bfloat16(
-    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+    bfloat16: bool,
+    dtype: torch.dtype | None,
+    rounded: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("uniconv.model.computes_in_bfloat16", lambda _device: bfloat16)
-    model = tiny_uniconv()
+    tiny_uniconv().save_pretrained(tmp_path)
+    model = UniConv.from_pretrained(tmp_path, device="cpu", dtype=dtype)
     exact = model.encode([model.template.passage(passage) for passage in PASSAGES])
     found = model.encode_passages(PASSAGES)
     assert found.dtype == np.float32
-    assert (found == exact).all() != bfloat16
+    assert (found == exact).all() != rounded
     np.testing.assert_allclose((found * exact).sum(axis=1), 1, atol=1e-3)
     asked = model.encode_conversations(CONVERSATIONS[:1])[0]  # as exact as what is read in a chat
     np.testing.assert_allclose(asked, model.read(CONVERSATIONS[0]).embedding, atol=1e-6)

@@ -89,6 +89,7 @@ class UniConv(ConversationalModel):
         self.settings = settings or Settings()
         self.training = training
         self.name = name
+        self.rounds_passages = False
         self._reader: Reader | None = None
 
     # Loading and saving
@@ -111,8 +112,10 @@ class UniConv(ConversationalModel):
         ``"embedded"`` is the small model that comes with UniConv.
 
         Without ``device`` the first GPU is used, else the CPU; without ``dtype`` bfloat16 on CUDA
-        and float32 elsewhere. ``template``, ``settings`` and ``limits`` override what a UniConv
-        checkpoint says of itself. ``four_bits`` quantises the LM's linear layers (the extra qlora).
+        and float32 elsewhere, where many passages are encoded in bfloat16 if the CPU computes in
+        it; with ``dtype`` float32 nothing is. ``template``, ``settings`` and ``limits`` override
+        what a UniConv checkpoint says of itself. ``four_bits`` quantises the LM's linear layers
+        (the extra qlora).
 
         Raises:
             ModelError: there is no such model, or it isn't a causal LM.
@@ -121,7 +124,7 @@ class UniConv(ConversationalModel):
         folder = resolve(source)
         saved = read_settings(folder)
         network, tokenizer = load_network(folder, device, dtype, trust_remote_code, four_bits)
-        return cls(
+        model = cls(
             network,
             tokenizer,
             load_template(tokenizer, template, saved.get("template"), limits),
@@ -129,6 +132,9 @@ class UniConv(ConversationalModel):
             training=saved.get("training"),
             name=str(source),
         )
+        on_cpu = dtype is None and model.device.type == "cpu"
+        model.rounds_passages = on_cpu and computes_in_bfloat16(model.device)
+        return model
 
     def save_pretrained(
         self,
@@ -261,12 +267,11 @@ class UniConv(ConversationalModel):
     def encode_passages(self, passages: Sequence[Passage], **options: Any) -> np.ndarray:
         """Embeddings of passages to be retrieved, float32 [n, d]; options as of :meth:`encode`.
 
-        On a CPU that computes in bfloat16 they are computed in it: for thousands of passages that
-        is up to twice as fast, and changes similarities in the third or fourth decimal.
+        Where ``rounds_passages`` is set, as :meth:`from_pretrained` does, a CPU computes them in
+        bfloat16: for thousands of passages that is up to twice as fast, and changes similarities
+        in the third or fourth decimal.
         """
-        plain = self.device.type == "cpu" and self.lm.dtype == torch.float32
-        rounded = plain and computes_in_bfloat16(self.device)
-        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.rounds_passages):
             return super().encode_passages(passages, **options)
 
     # Reading once, and answering

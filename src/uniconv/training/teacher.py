@@ -55,6 +55,7 @@ class Teacher:
             self.encoder = UniConv.from_pretrained(
                 settings.teacher,
                 device=str(device),
+                dtype=torch.float32 if device.type == "cpu" else None,  # exact in every process
                 trust_remote_code=config.model.trust_remote_code,
             )
             self._reads = str(self.encoder.template.limits)
