@@ -25,7 +25,7 @@ from uniconv.model import UniConv
 from uniconv.remote.model import RemoteModel
 from uniconv.retrieval.filters import MetadataFilters, wanted
 from uniconv.retrieval.interface import Index
-from uniconv.retrieval.queries import fuse, history_text
+from uniconv.retrieval.queries import fuse, fused_depth, history_text
 from uniconv.types import (
     NOTHING_FOUND,
     Answer,
@@ -44,7 +44,7 @@ class SearchSettings:
     """How a question is answered.
 
     ``retrieve`` passages are retrieved, the best ``read`` of them are read. ``hybrid`` fuses the
-    model's ranking with BM25's for the whole conversation and BM25's for the last question alone,
+    model's scores with BM25's for the whole conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
     below it. ``filters`` leave only passages whose metadata has the value, or one of the values,
@@ -244,7 +244,9 @@ class ConversationalSearch:
         return self.index.sample_vectors(1024, seed=0)
 
     def _dense(self, embedding: np.ndarray, settings: SearchSettings) -> list[ScoredPassage]:
-        return self.index.search(embedding[None], settings.retrieve, settings.filters)[0]
+        k = settings.retrieve
+        depth = fused_depth(k) if settings.retriever == "hybrid" else k
+        return self.index.search(embedding[None], depth, settings.filters)[0]
 
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage], settings: SearchSettings

@@ -148,8 +148,9 @@ def test_hybrid_retrieval_fuses_the_rankings(conversations: Path, tmp_path: Path
     run(settings, index)
     assert index.texts == ["Where is the tower?", "And what crosses it?"]
     scores = read_run(tmp_path / "out/run.trec")["c_3"]
-    assert scores["bridge"] == pytest.approx(1 / 62 + 1 / 61 + 1 / 61)  # dense, history, last
-    assert scores["bread"] == pytest.approx(1 / 61)
+    words = 3 / 2**0.5  # 7 above the 0 of the two others, in deviations
+    assert scores["bridge"] == pytest.approx(1.5**0.5 + 2 * words)  # dense, history, last
+    assert scores["bread"] == pytest.approx(6**0.5)
 
 
 def test_other_judgements_choose_the_queries(conversations: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_the_model_ranks_by_inner_products(indexed: Path) -> None:
     ids = [passage.id for passage in CORPUS]
     dense = ByModel(index, model, hybrid=False).rank(QUERIES, 4)
     hybrid = ByModel(index, model, hybrid=True).rank(QUERIES, 4)
-    fused = fuse(index, contexts, index.search(embeddings, 4), 4)
+    fused = fuse(index, contexts, index.search(embeddings, 100), 4)
     for row, query in enumerate(QUERIES):
         best = [ids[column] for column in np.argsort(-products[row])[:4]]
         assert [one.passage.id for one in dense[row].candidates] == best

@@ -94,7 +94,7 @@ class MiningConfig(Filters):
     run: Path | None = None
     """A TREC run whose queries are named conversation_turn, in place of a retriever."""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    """bm25: words; dense: the embeddings of the index's model; hybrid: both, fused by rank."""
+    """bm25: words; dense: the embeddings of the index's model; hybrid: both, fused."""
     query: QueryForm = "history"
     """What BM25 searches with: history (all questions and answers so far), last (the last
     question), questions (all questions, no answers) or rewrite (the last one made self-contained).

@@ -28,7 +28,7 @@ class RetrievalEvaluation:
     """A sentence-transformers model, a folder or a name on the hub, in place of a UniConv model.
     With a corpus, the index is made first, or gone on with, or brought up to date."""
     retriever: Literal["dense", "bm25", "hybrid"] = "dense"
-    """dense: the model's embeddings; bm25: words; hybrid: fused by rank, as search does."""
+    """dense: the model's embeddings; bm25: words; hybrid: their scores fused, as search does."""
     query: QueryForm = "history"
     """What is searched with: history (all questions and answers so far), last (the last question),
     questions (all questions, no answers) or rewrite (the last one made self-contained). A UniConv

@@ -19,7 +19,7 @@ from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.building import build_index
 from uniconv.retrieval.encoding import ConversationEncoder
 from uniconv.retrieval.interface import Index
-from uniconv.retrieval.queries import fuse, query_text
+from uniconv.retrieval.queries import fuse, fused_depth, query_text
 from uniconv.retrieval.vectors import Floats
 from uniconv.types import Conversation, ScoredPassage
 
@@ -64,8 +64,10 @@ def retrieve(
     model = model or _open_model(settings, index)
     index.check_model(model)
     about["model"] = {"name": model.name, "fingerprint": model.fingerprint}
-    found = index.search(_encode(settings, model, contexts, console), settings.k)
-    if settings.retriever == "hybrid":
+    hybrid = settings.retriever == "hybrid"
+    depth = fused_depth(settings.k) if hybrid else settings.k
+    found = index.search(_encode(settings, model, contexts, console), depth)
+    if hybrid:
         found = fuse(index, list(contexts.values()), found, settings.k)
     return _run(contexts, found), about
 

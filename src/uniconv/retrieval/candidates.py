@@ -20,7 +20,7 @@ from uniconv.files import atomic_folder
 from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.encoding import Encoder
 from uniconv.retrieval.index import FolderIndex
-from uniconv.retrieval.queries import fuse, query_text
+from uniconv.retrieval.queries import fuse, fused_depth, query_text
 from uniconv.retrieval.store import PassageStore
 from uniconv.retrieval.vectors import Floats
 from uniconv.types import Conversation, Passage, ScoredPassage
@@ -117,8 +117,8 @@ class ByWords(Candidates):
 class ByModel(Candidates):
     """The model's ranking, or with ``hybrid`` that fused with BM25's.
 
-    Scores are the model's inner products in both, since those of fused ranks say nothing about
-    relevance.
+    Scores are the model's inner products in both, since fused ones can't be compared between
+    queries.
     """
 
     def __init__(self, index: FolderIndex, model: ConversationEncoder, *, hybrid: bool) -> None:
@@ -132,7 +132,7 @@ class ByModel(Candidates):
     def rank(self, queries: Sequence[Query], depth: int) -> list[Ranking]:
         contexts = [query.context for query in queries]
         embeddings = self._model.encode_conversations(contexts)
-        found = self._index.search(embeddings, depth)
+        found = self._index.search(embeddings, fused_depth(depth) if self._hybrid else depth)
         if self._hybrid:
             found = fuse(self._index, contexts, found, depth)
         return [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uniconv.config import QueryForm
 from uniconv.errors import UniConvError
-from uniconv.retrieval.fusion import reciprocal_rank_fusion
+from uniconv.retrieval.fusion import score_fusion
 from uniconv.types import Conversation, ScoredPassage
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def query_text(conversation: Conversation, form: QueryForm) -> str:
             return last.rewrite
 
 
+def fused_depth(k: int) -> int:
+    """How deep rankings go whose best ``k`` together are wanted: what is common needs a sample."""
+    return max(k, 100)
+
+
 def fuse(
     index: Index,
     conversations: Sequence[Conversation],
@@ -49,17 +54,21 @@ def fuse(
     k: int,
     filters: MetadataFilters | None = None,
 ) -> list[list[ScoredPassage]]:
-    """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question."""
+    """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question.
+
+    ``dense`` are the model's, :func:`fused_depth` deep.
+    """
+    depth = min(fused_depth(k), max(1, index.count(filters)))
     histories = [history_text(conversation) for conversation in conversations]
     questions = [conversation.turns[-1].query for conversation in conversations]
-    by_history = index.search_text(histories, k, filters)
+    by_history = index.search_text(histories, depth, filters)
     follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
     by_question = by_history
     if follow_ups:
-        by_question = index.search_text(questions, k, filters)
+        by_question = index.search_text(questions, depth, filters)
     rows = zip(dense, by_history, by_question, conversations, strict=True)
     return [
         # A first question is its whole history: it has one voice, not two.
-        reciprocal_rank_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k)
+        score_fusion(rankings if len(conversation.turns) > 1 else rankings[:2], k, depth=depth)
         for *rankings, conversation in rows
     ]
