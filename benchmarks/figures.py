@@ -2,6 +2,7 @@
 
     pip install -e '.[benchmarks]'
     python benchmarks/figures.py DATA OUT [SET ...]    # goes on where it stopped
+    python benchmarks/figures.py DATA OUT --rows dense hybrid    # the model's own rows alone
     python benchmarks/table.py OUT                     # the tables
 
 DATA holds the sets' native files in a folder for each (``uniconv data get``). A row is what
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,8 +81,9 @@ SETS = (
 class Figures:
     """What is measured with, loaded when it is first wanted."""
 
-    def __init__(self, data: Path, out: Path, model: str) -> None:
+    def __init__(self, data: Path, out: Path, model: str, rows: Sequence[str] = ()) -> None:
         self._data, self._out, self._model_path = data, out, model
+        self._rows = rows  # empty: all
         self._console = Console(quiet=True)
         self._built: set[Path] = set()
 
@@ -97,7 +99,7 @@ class Figures:
         passages = wiki if one.shared else self._out / index / "corpus.jsonl"
         for row, encoder, options in rows(list(contexts.values())):
             out = self._out / "results" / one.name / row
-            if (out / "result.json").exists():
+            if (out / "result.json").exists() or (self._rows and row not in self._rows):
                 continue
             print(f"{one.name}: {row}", flush=True)
             model = self._embedded
@@ -146,8 +148,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("sets", nargs="*", help="by default all")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--rows", nargs="+", default=(), help="by default all")
     arguments = parser.parse_args()
-    figures = Figures(arguments.data, arguments.out, arguments.model)
+    figures = Figures(arguments.data, arguments.out, arguments.model, arguments.rows)
     for one in SETS:
         if not arguments.sets or one.name in arguments.sets:
             figures.measure(one)

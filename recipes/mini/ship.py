@@ -21,7 +21,7 @@ def main(source: Path, target: Path) -> None:
     text = card.read_text("utf-8") if card.exists() else None
     model = UniConv.from_pretrained(source, device="cpu")
     record = dict(model.training or {})
-    record["command"] = ["uniconv", "train", "recipes/mini/joint.yaml"]  # not this machine's paths
+    record["command"] = ["uniconv", *record["command"][1:]]  # without where the program lies
     model.save_pretrained(target, dtype=torch.bfloat16, training=record)
     if text is not None:
         card.write_text(text, "utf-8")

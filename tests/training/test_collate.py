@@ -202,6 +202,20 @@ def test_a_prompt_has_the_relevant_passage_among_a_drawn_number_of_others() -> N
     assert sizes == {2, 3, 4}
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_the_relevant_passage_stands_first_in_a_part_of_the_prompts(share: float) -> None:
+    data = {"grounded_passages": 3, "relevant_first": share}
+    marks = []
+    for seed in range(30):
+        batch = _batch(3, source={"cite": True}, data=data, seed=seed)
+        text = TEMPLATE.tokenizer.decode(batch.grounded.prompts[0])
+        marks.append(next(n for n in (1, 2, 3) if f"[{n}] title\ntext of b" in text))
+        assert batch.grounded.responses == [TEMPLATE.response(f"Third. [{marks[-1]}]")]
+        assert "[3] " in text
+    assert {1} == set(marks) if share == 1 else {1, 2, 3} == set(marks)
+    assert marks.count(1) > 15  # a third of the other half as well
+
+
 def test_what_no_passage_answers_is_declined() -> None:
     seen = set()
     for seed in range(20):

@@ -103,6 +103,9 @@ class DataConfig:
     fewest_passages: int | None = number(None, least=1)
     """none: every grounded prompt has ``grounded_passages``. A number: from so many to
     ``grounded_passages``, drawn for each prompt."""
+    relevant_first: float = number(0.0, least=0, most=1)
+    """0: the relevant passage of a grounded prompt stands anywhere. 0.5, for instance: in half of
+    the prompts it stands first, where retrieval puts it most often, else anywhere."""
     unanswerable: float = number(0.0, least=0, most=1)
     """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
     relevant passages are left out, and the response says that nothing was found."""

@@ -237,6 +237,8 @@ class Collator:
         else:
             shown = [positive, *others]
         rng.shuffle(shown)
+        if shown is not others and data.relevant_first > 0 and rng.random() < data.relevant_first:
+            shown = [positive, *others]
         if source.cite and positive in shown:
             response += f" [{shown.index(positive) + 1}]"
         part.prompts.append(self._template.prompt(example.context, shown))
