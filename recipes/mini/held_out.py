@@ -158,10 +158,10 @@ def main() -> None:
 
 
 def _print_ranks(name: str, found: Mapping[str, list[int]]) -> None:
-    cells = [
-        f"{source} ({len(own)}) {np.mean(np.array(own) == 1):.3f} {np.mean(np.array(own) <= 10):.3f}"
-        for source, own in found.items()
-    ]
+    cells = []
+    for source, own in found.items():
+        first, ten = (np.mean(np.array(own) <= depth) for depth in (1, 10))
+        cells.append(f"{source} ({len(own)}) {first:.3f} {ten:.3f}")
     print(f"{name}: {'  '.join(cells)}", flush=True)
 
 
