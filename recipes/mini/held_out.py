@@ -18,8 +18,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import bm25s
 import numpy as np
 from rich.progress import track
 
@@ -30,7 +30,7 @@ from uniconv.evaluation.generators import ExtractiveGenerator, ModelGenerator
 from uniconv.evaluation.grounding import citation_metrics
 from uniconv.evaluation.response_metrics import normalise, token_f1
 from uniconv.model import UniConv
-from uniconv.retrieval.bm25 import passage_text
+from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.queries import history_text
 from uniconv.types import Conversation, Passage
 
@@ -82,13 +82,10 @@ def passages(asked: Sequence[Asked], places: Iterable[Path]) -> list[Passage]:
 
 def by_words(asked: Sequence[Asked], corpus: Sequence[Passage]) -> np.ndarray:
     """BM25's scores for all that was said, float32 [turns, passages]."""
-    words = bm25s.tokenize([passage_text(one) for one in corpus], show_progress=False)
-    index = bm25s.BM25()
-    index.index(words, show_progress=False)
-    queries = bm25s.tokenize(
-        [history_text(turn.context) for turn in asked], return_ids=False, show_progress=False
-    )
-    return np.stack([index.get_scores(query) for query in queries])
+    with TemporaryDirectory() as folder:
+        index = BM25.build(map(passage_text, corpus), Path(folder))
+        rows = range(len(corpus))
+        return np.stack([index.scores(history_text(turn.context), rows) for turn in asked])
 
 
 def ranks(
@@ -140,7 +137,8 @@ def main() -> None:
     roots = {name: arguments.data if name == "topiocqa" else arguments.out for name in CORPORA}
     corpus = passages(asked, [roots[name] / path for name, path in CORPORA.items()])
     ids = [one.id for one in corpus]
-    asked = [turn for turn in asked if turn.positives & set(ids)]
+    known = set(ids)
+    asked = [turn for turn in asked if turn.positives & known]
     print(f"{len(asked)} turns, {len(corpus):,} passages: R@1, R@10")
     _print_ranks("BM25, history", ranks(asked, ids, by_words(asked, corpus)))
     for name in arguments.models:

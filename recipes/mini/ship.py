@@ -1,4 +1,4 @@
-"""Stage 8: the trained model in bfloat16, with its card, as the folder that the project ships.
+"""Stage 11: the trained model in bfloat16, with its card, as the folder that the project ships.
 
     python recipes/mini/ship.py MODEL models/mini
 

@@ -19,8 +19,8 @@ def score_fusion(
     lacks counts as its lowest; where it has fewer than ``depth``, as words in common do, that is a
     score of 0. Equal sums keep the order in which the passages are first met, ranking by ranking.
     Scores fused so find more than ranks alone (Bruch, Gai and Ingber, "An analysis of fusion
-    functions for hybrid retrieval", TOIS 2023, who scale them by their theoretical minimum and
-    observed maximum; here deviations were as good and need no bounds).
+    functions for hybrid retrieval", TOIS 2023, who scale them to between their bounds; here
+    deviations did as well with a strong model and better with a weak one: docs/lab-log.md).
     """
     sums: dict[str, float] = {}
     passages: dict[str, Passage] = {}

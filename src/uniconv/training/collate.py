@@ -232,14 +232,14 @@ class Collator:
             count = rng.randint(min(data.fewest_passages, count), count)
         missing = data.unanswerable > 0 and rng.random() < data.unanswerable
         others = self._distracting(example, positives, count if missing else count - 1, rng)
-        if missing and others:
-            shown, response = others, NOTHING_FOUND
-        else:
-            shown = [positive, *others]
+        answered = not (missing and others)
+        shown = [positive, *others] if answered else others
         rng.shuffle(shown)
-        if shown is not others and data.relevant_first > 0 and rng.random() < data.relevant_first:
+        if answered and data.relevant_first > 0 and rng.random() < data.relevant_first:
             shown = [positive, *others]
-        if source.cite and positive in shown:
+        if not answered:
+            response = NOTHING_FOUND
+        elif source.cite:
             response += f" [{shown.index(positive) + 1}]"
         part.prompts.append(self._template.prompt(example.context, shown))
         part.responses.append(self._template.response(response))
