@@ -13,6 +13,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from uniconv.decoding import Decoding, Generation, Sampler, Writer
+from uniconv.quotations import Quotations
 from uniconv.templates import Template
 from uniconv.tree import Tokens
 from uniconv.types import Conversation, Passage
@@ -48,6 +49,11 @@ class ConversationalModel(ABC):
     @abstractmethod
     def max_positions(self) -> int | None:
         """The most tokens that the LM can read and write in one go, if its configuration says."""
+
+    @property
+    def quotes(self) -> bool:
+        """Whether its grounded responses are quotations where nobody says otherwise."""
+        return False
 
     @abstractmethod
     def encode(
@@ -125,7 +131,6 @@ class ConversationalModel(ABC):
         **options: Any,
     ) -> Generation:
         """Writes the response piece by piece: closed-book, or grounded in ``passages``.
-
         Options are those of :class:`uniconv.decoding.Decoding`. A :class:`Reading` is not read
         again and can be used again afterwards.
         """
@@ -134,5 +139,9 @@ class ConversationalModel(ABC):
         passages = self.fitting(reading, passages, decoding.max_new_tokens)
         suffix = self.template.answer_suffix(passages)
         writer = Writer(self.tokenizer, self.template.stop, decoding)
-        pieces = self._write(reading, suffix, writer, Sampler(decoding, self.device))
+        quotations = None
+        if passages and (self.quotes if decoding.quote is None else decoding.quote):
+            quotations = Quotations(self.template, passages, decoding.max_new_tokens)
+        sampler = Sampler(decoding, self.device, quotations)
+        pieces = self._write(reading, suffix, writer, sampler)
         return Generation(pieces, writer, len(reading.tokens) + len(suffix))

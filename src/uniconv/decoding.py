@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from uniconv.quotations import Quotations
 from uniconv.types import FinishReason
 
 
@@ -19,7 +20,9 @@ class Decoding:
     It ends with the template's end token, before the first of the ``stop`` strings, after
     ``max_new_tokens``, or, with ``stop_loops``, once it only repeats itself. ``temperature`` 0 is
     greedy; otherwise tokens are sampled from the smallest set that holds ``top_p`` of the
-    probability, reproducibly with a ``seed``.
+    probability, reproducibly with a ``seed``. With ``quote`` a grounded response is made of whole
+    sentences of its passages, each with its mark (:mod:`uniconv.quotations`); None leaves that to
+    the model's settings.
     """
 
     max_new_tokens: int = 256
@@ -27,6 +30,7 @@ class Decoding:
     top_p: float = 1.0
     stop: Sequence[str] = ()
     stop_loops: bool = False
+    quote: bool | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -40,10 +44,13 @@ class Sampler:
     """Picks the next token: the likeliest at temperature 0, else by nucleus sampling.
 
     Nucleus sampling (Holtzman et al. 2020) keeps the smallest set of tokens whose probability
-    reaches ``top_p``.
+    reaches ``top_p``. With ``quotations`` only tokens that they allow are there to be picked.
     """
 
-    def __init__(self, decoding: Decoding, device: torch.device) -> None:
+    def __init__(
+        self, decoding: Decoding, device: torch.device, quotations: Quotations | None = None
+    ) -> None:
+        self.quotations = quotations
         self.temperature = decoding.temperature
         self.top_p = decoding.top_p
         self._generator = torch.Generator(device)
@@ -53,7 +60,15 @@ class Sampler:
             self._generator.manual_seed(decoding.seed)
 
     def __call__(self, logits: Tensor) -> int:
-        """The next token id for ``logits`` [vocabulary]."""
+        """The next token id for ``logits`` [vocabulary]; it is taken as written."""
+        if self.quotations is None:
+            return self._pick(logits)
+        allowed = self.quotations.allowed
+        token = allowed[self._pick(logits[allowed]) if len(allowed) > 1 else 0]
+        self.quotations.push(token)
+        return token
+
+    def _pick(self, logits: Tensor) -> int:
         if self.temperature == 0:
             return int(logits.argmax())
         probabilities, tokens = (

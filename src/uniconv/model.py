@@ -49,12 +49,15 @@ class Settings:
 
     ``temperature`` divides similarities in contrastive training (0.01 as in ChatRetriever).
     ``threshold`` is the confidence below which a question is declined, calibrated on labelled turns
-    (``uniconv calibrate``); without one every question is answered.
+    (``uniconv calibrate``); without one every question is answered. With ``quote`` its answers are
+    made of whole sentences of the passages, unless a search says otherwise: for models too small to
+    put an answer into words.
     """
 
     pooling: Pooling = "last"
     temperature: float = 0.01
     threshold: float | None = None
+    quote: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling not in get_args(Pooling):
@@ -194,6 +197,10 @@ class UniConv(ConversationalModel):
         """The most tokens that the LM can read and write in one go, if its configuration says."""
         limit = getattr(self.lm.config.get_text_config(), "max_position_embeddings", None)
         return None if limit is None else int(limit)
+
+    @property
+    def quotes(self) -> bool:
+        return self.settings.quote
 
     @cached_property
     def fingerprint(self) -> str:

@@ -47,7 +47,8 @@ class SearchSettings:
     model's scores with BM25's for the whole conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
-    below it. ``filters`` leave only passages whose metadata has the value, or one of the values,
+    below it. ``quote`` overrides the model's setting of whether answers are whole sentences of the
+    passages. ``filters`` leave only passages whose metadata has the value, or one of the values,
     that they name for a field.
     """
 
@@ -55,6 +56,7 @@ class SearchSettings:
     retrieve: int = 10
     read: int = 3
     threshold: float | None = None
+    quote: bool | None = None
     max_new_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
@@ -84,7 +86,7 @@ class SearchSettings:
     @property
     def decoding(self) -> dict[str, Any]:
         """The options of ``generate``."""
-        names = ("max_new_tokens", "temperature", "top_p", "stop", "seed")
+        names = ("quote", "max_new_tokens", "temperature", "top_p", "stop", "seed")
         return {"stop_loops": True, **{name: getattr(self, name) for name in names}}
 
 

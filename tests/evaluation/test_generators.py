@@ -40,6 +40,14 @@ def test_a_model_is_known_by_its_weights() -> None:
     assert one.identity == same.identity != other.identity
 
 
+def test_a_model_can_be_held_to_quotations() -> None:
+    model = tiny_uniconv()
+    quoting = ModelGenerator(model, 40, quote=True)
+    assert quoting.identity != ModelGenerator(model, 40).identity
+    said = quoting.respond(TALK, [BRIDGE]).text
+    assert said == "The bridge crosses the river. [1]"
+
+
 def test_passages_that_do_not_fit_are_not_read() -> None:
     long = [Passage(str(number), "harbour " * 60) for number in range(4)]
     read = ModelGenerator(tiny_uniconv(), 8).respond(TALK, long).read

@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from uniconv.data.lines import read_jsonl
 from uniconv.evaluation.grounding import (
@@ -16,36 +14,12 @@ from uniconv.evaluation.grounding import (
     declines,
     is_supported,
     knowledge_metrics,
-    sentences,
 )
 from uniconv.types import Passage
 
 TOWER = Passage("tower", "The tower was built in 1893 by Ada Quay.", "Tower")
 BRIDGE = Passage("bridge", "The bridge crosses the old river near the harbour.")
 READ = (TOWER, BRIDGE)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("One. Two!  Three? 4 five", ["One.", "Two!", "Three?", "4 five"]),
-        ("It was Dr. Quay. [1] Built in 1893 [2][3]. Ok", ["It was Dr. Quay. [1]",
-         "Built in 1893 [2][3].", "Ok"]),
-        ("It is 3.5 m high.[1] \"Yes.\" He left.", ["It is 3.5 m high.[1]", '"Yes."', "He left."]),
-        ("no full stop. and on", ["no full stop. and on"]),
-        ("First line\nsecond line", ["First line", "second line"]),
-        ("塔です。高いです。", ["塔です。", "高いです。"]),
-        ("  ", []),
-        ("", []),
-    ],
-)  # fmt: skip
-def test_sentences(text: str, expected: list[str]) -> None:
-    assert sentences(text) == expected
-
-
-@given(st.text(alphabet="aB1 .!?[],\"'\n。", max_size=40))
-def test_sentences_lose_nothing_but_blanks(text: str) -> None:
-    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
 def test_support_is_a_share_of_the_content_words() -> None:

@@ -45,6 +45,7 @@ class FakeModel:
         self.template = SimpleNamespace(limits=Limits())
         self.settings = SimpleNamespace(threshold=None)
         self.name = "fake"
+        self.quotes = False
         self.given: list[tuple[Conversation, list[str]]] = []
         self.stop_at = stop_at
 
@@ -66,8 +67,10 @@ class FakeModel:
         *,
         max_new_tokens: int,
         stop_loops: bool,
+        quote: bool,
     ) -> Iterator[str]:
         assert stop_loops
+        assert not quote
         assert max_new_tokens == 128
         if len(self.given) + 1 == self.stop_at:
             raise KeyboardInterrupt

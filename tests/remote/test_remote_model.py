@@ -15,7 +15,7 @@ from vllm_server import BLOCK, VLLM, Refusal, vllm_server
 from tiny import tiny_uniconv
 from tiny_index import tiny_index
 from uniconv.engine import Engine
-from uniconv.errors import ModelError, RemoteError
+from uniconv.errors import ConfigError, ModelError, RemoteError
 from uniconv.model import Settings, UniConv
 from uniconv.remote.embeddings import EmbeddingServer
 from uniconv.remote.generator import Generator
@@ -133,6 +133,14 @@ def test_sampling_is_passed_on(remote: RemoteModel, vllm: VLLM) -> None:
     sent = vllm.completions()[-1]
     wanted = {"temperature": 0.5, "top_p": 0.9, "seed": 7, "max_tokens": 5, "top_k": -1}
     assert wanted.items() <= sent.items()
+
+
+def test_a_server_can_not_be_held_to_quotations(model: UniConv, vllm: VLLM) -> None:
+    quoting = UniConv(model.network, model.tokenizer, model.template, Settings(quote=True))
+    remote = RemoteModel(quoting, Generator(at(vllm), model.template))
+    assert list(remote.generate(TALK, PASSAGES, max_new_tokens=4))
+    with pytest.raises(ConfigError, match="can't be held to quotations"):
+        remote.generate(TALK, PASSAGES, max_new_tokens=4, quote=True)
 
 
 def test_a_lost_stream_goes_on(model: UniConv, remote: RemoteModel, vllm: VLLM) -> None:

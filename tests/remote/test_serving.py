@@ -39,7 +39,7 @@ def vllm(folder: Path) -> Iterator[VLLM]:
 
 
 def said(folder: Path, remote: RemoteSettings) -> tuple[type, str]:
-    with open_search(folder, None, 2, remote) as search:
+    with open_search(folder, None, 2, None, remote) as search:
         model = search.model
         answer = search.ask(Conversation.start("Why does bread rise?"))
         return type(model.reader if isinstance(model, RemoteModel) else model), answer.text
@@ -91,7 +91,7 @@ def test_what_fails_elsewhere_is_told_without_its_address(
 ) -> None:
     remote = RemoteSettings(generator_url=vllm.url, embeddings_url=vllm.url)
     with (
-        open_search(folder, None, 2, remote) as search,
+        open_search(folder, None, 2, None, remote) as search,
         TestClient(create_app(search)) as client,
     ):
         whole = client.post(CHAT, json=QUESTION)

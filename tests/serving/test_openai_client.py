@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import openai
@@ -135,6 +136,12 @@ def test_settings_of_a_request_are_the_searchs(
     )
     assert declined.choices[0].message.content == search.settings.nothing_found
     assert declined.model_extra["uniconv"]["found"] is False
+    quoting = client.chat.completions.create(
+        model="uniconv", messages=ASKED, max_tokens=40, extra_body={"uniconv": {"quote": True}}
+    )
+    settings = replace(search.settings, quote=True, max_new_tokens=40)
+    assert quoting.choices[0].message.content == search.stream(CONVERSATION, settings).answer.text
+    assert quoting.model_extra["uniconv"]["citations"]
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64", None])

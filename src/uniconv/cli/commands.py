@@ -59,7 +59,11 @@ def search(
 
 @app.command
 def chat(
-    folder: Positional[Path], remote: RemoteSettings, model: str | None = None, read: int = 3
+    folder: Positional[Path],
+    remote: RemoteSettings,
+    model: str | None = None,
+    read: int = 3,
+    quote: bool | None = None,
 ) -> None:
     """Hold a conversation with an index in the terminal.
 
@@ -68,11 +72,12 @@ def chat(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
+        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
     """
     from uniconv.cli.searches import open_search
     from uniconv.cli.terminal import hold_conversation
 
-    with open_search(folder, model, read, remote) as searching:
+    with open_search(folder, model, read, quote, remote) as searching:
         hold_conversation(searching)
 
 
@@ -83,6 +88,7 @@ def serve(
     remote: RemoteSettings,
     model: str | None = None,
     read: int = 3,
+    quote: bool | None = None,
 ) -> None:
     """Serve an index over HTTP: a chat page, and OpenAI's API (docs/serving.md).
 
@@ -92,6 +98,7 @@ def serve(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
+        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
     """
     try:
         from uniconv.serving.run import serve as run
@@ -101,7 +108,7 @@ def serve(
         ) from error
     from uniconv.cli.searches import open_search
 
-    with open_search(folder, model, read, remote, settings.cache_mb) as searching:
+    with open_search(folder, model, read, quote, remote, settings.cache_mb) as searching:
         run(searching, settings)
 
 
@@ -173,7 +180,11 @@ def calibrate(
 
 @app.command
 def mcp(
-    folder: Positional[Path], remote: RemoteSettings, model: str | None = None, read: int = 3
+    folder: Positional[Path],
+    remote: RemoteSettings,
+    model: str | None = None,
+    read: int = 3,
+    quote: bool | None = None,
 ) -> None:
     """Serve an index to agents: an MCP server on standard input and output.
 
@@ -182,11 +193,12 @@ def mcp(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
+        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
     """
     from uniconv.cli.searches import open_search
     from uniconv.serving.mcp import create_server
 
-    with open_search(folder, model, read, remote) as searching:
+    with open_search(folder, model, read, quote, remote) as searching:
         create_server(searching).run("stdio")
 
 

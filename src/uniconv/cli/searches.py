@@ -18,10 +18,15 @@ from uniconv.serving.shared_model import SharedUniConv
 
 @contextmanager
 def open_search(
-    folder: Path, model: str | None, read: int, remote: RemoteSettings, cache_mb: int = 1024
+    folder: Path,
+    model: str | None,
+    read: int,
+    quote: bool | None,
+    remote: RemoteSettings,
+    cache_mb: int = 1024,
 ) -> Iterator[ConversationalSearch]:
     """A search that several threads can use; other servers run its model where these are named."""
-    settings = SearchSettings(read=read)
+    settings = SearchSettings(read=read, quote=quote)
     opened = Index.open(folder)
     name = model or opened.model_name
     if remote.embeddings_url is not None:

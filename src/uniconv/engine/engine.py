@@ -53,6 +53,10 @@ class Engine(ConversationalModel):
         return self.model.settings
 
     @property
+    def quotes(self) -> bool:
+        return self.model.quotes
+
+    @property
     def fingerprint(self) -> str:
         return self._fingerprint
 
@@ -79,7 +83,7 @@ class Engine(ConversationalModel):
     ) -> Iterator[str]:
         if writer.finish_reason is not None:
             return iter(())
-        drafts = PromptLookup(suffix) if self._settings.draft_tokens else None
+        drafts = sampler.quotations or PromptLookup(suffix) if self._settings.draft_tokens else None
         job = Writing(reading.tokens, suffix, writer, sampler, drafts, self._scheduler.counts)
         self._scheduler.submit([job])
         return Pieces(job)

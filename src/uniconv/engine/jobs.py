@@ -20,6 +20,7 @@ from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.kv import KVBuffer
 from uniconv.engine.sessions import Session, SessionCache
 from uniconv.model import UniConv
+from uniconv.quotations import Quotations
 
 
 @dataclass(slots=True)
@@ -175,7 +176,7 @@ class Writing(Job):
         suffix: list[int],
         writer: Writer,
         sampler: Sampler,
-        drafts: PromptLookup | None,
+        drafts: PromptLookup | Quotations | None,
         counts: Counts,
     ) -> None:
         super().__init__(tokens + suffix)

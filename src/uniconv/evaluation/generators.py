@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from uniconv.citations import Marks
 from uniconv.evaluation.chat_api import ChatClient
-from uniconv.evaluation.grounding import content_words, sentences
+from uniconv.evaluation.grounding import content_words
 from uniconv.evaluation.prompts import CHECKSUM, answer_messages
+from uniconv.sentences import sentences
 from uniconv.types import Conversation, Passage
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ class Generator(Protocol):
 class ModelGenerator:
     """A UniConv model, or any causal LM that one can be made of. Greedy."""
 
-    def __init__(self, model: UniConv, max_new_tokens: int) -> None:
+    def __init__(self, model: UniConv, max_new_tokens: int, quote: bool | None = None) -> None:
         self._model = model
         self._max_new_tokens = max_new_tokens
+        self._quote = model.quotes if quote is None else quote
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fingerprint of the weights and the template, and the template's limits."""
-        return model_identity(self._model)
+        """The weights' and template's fingerprint, the template's limits, whether it quotes."""
+        return {**model_identity(self._model), "quote": self._quote}
 
     def respond(self, conversation: Conversation, passages: Sequence[Passage]) -> Response:
         """As search does: passages that the context can't hold are not read."""
@@ -68,7 +70,11 @@ class ModelGenerator:
         read = self._model.fitting(reading, passages, self._max_new_tokens)
         begun = time.perf_counter()
         pieces = self._model.generate(
-            reading, read, max_new_tokens=self._max_new_tokens, stop_loops=True
+            reading,
+            read,
+            max_new_tokens=self._max_new_tokens,
+            stop_loops=True,
+            quote=self._quote,
         )
         text = "".join(Marks(len(read)).clean(pieces)).strip()
         timings = {"read": begun - started, "write": time.perf_counter() - begun}

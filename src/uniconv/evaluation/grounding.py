@@ -13,18 +13,12 @@ from functools import cache
 
 from uniconv.citations import marked_numbers, without_marks
 from uniconv.evaluation.response_metrics import normalise, token_f1
+from uniconv.sentences import sentences
 from uniconv.types import Passage
 
 SUPPORT = 0.5
 """The share of a sentence's content words that a passage must hold to support it."""
 
-# A sentence ends with its closing quotes and its citation marks; a mark may follow the full stop.
-_SENTENCE_END = re.compile(
-    r"(?<=[.!?。！？])[\"'”’)\]]*(?:\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\])*(?=\s+[^\sa-z]|\s*\n|$)"
-    r"|(?<=[。！？])|\n+"
-)
-_ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|etc|No|approx)\.$")
-_LONGEST_ABBREVIATION = 10
 _NOT = r"(?:do(?:es)? not|don[’']?t|doesn[’']?t|can ?not|can[’']?t|could not)"
 _LACK = (
     r"(?:information|info|details?|data|knowledge|answers?|enough|sufficient|specifics?|mention)"
@@ -48,24 +42,6 @@ _YET = re.compile(
     r"(?! the (?:passages?|documents?|context)\b)",
     re.IGNORECASE,
 )
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, each with the citation marks that follow it.
-
-    A full stop ends one before a blank and anything but a small letter, except after common
-    abbreviations and initials.
-    """
-    found, start = [], 0
-    for end in _SENTENCE_END.finditer(text):
-        tail = text[max(start, end.end() - _LONGEST_ABBREVIATION) : end.end()]
-        if _ABBREVIATION.search(tail) and end.end() < len(text):
-            continue
-        if piece := text[start : end.end()].strip():
-            found.append(piece)
-        start = end.end()
-    rest = text[start:].strip()
-    return [*found, rest] if rest else found
 
 
 def content_words(text: str) -> list[str]:

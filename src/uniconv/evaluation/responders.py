@@ -98,6 +98,7 @@ class Opened:
             retrieve=max(10, own.read),
             read=own.read,
             threshold=own.threshold,
+            quote=own.quote,
             max_new_tokens=own.max_new_tokens,
         )
         return ConversationalSearch(self.model, self.index, settings)
@@ -107,7 +108,7 @@ class Opened:
         """What responds."""
         own = self._settings
         if own.generator is None:
-            return ModelGenerator(self.model, own.max_new_tokens)
+            return ModelGenerator(self.model, own.max_new_tokens, own.quote)
         if own.generator == EXTRACTIVE:
             return ExtractiveGenerator()
         if is_url(own.generator):
@@ -118,7 +119,8 @@ class Opened:
                 retries=own.retries,
             )
             return ApiGenerator(client, own.max_new_tokens)
-        return ModelGenerator(self._given_model or _load(own.generator), own.max_new_tokens)
+        model = self._given_model or _load(own.generator)
+        return ModelGenerator(model, own.max_new_tokens, own.quote)
 
     @cached_property
     def collection(self) -> Collection:

@@ -42,6 +42,8 @@ class ResponseEvaluation:
     """How passages are retrieved."""
     threshold: float | None = None
     """The confidence below which the index's model declines, in place of its calibrated one."""
+    quote: bool | None = None
+    """Whether responses are whole sentences of the passages, in place of the model's setting."""
     read: int = 3
     """How many passages are read at most."""
     references: Path | None = None

@@ -81,6 +81,7 @@ class Extension(BaseModel):
     retrieve: Count | None = None
     read: Count | None = None
     threshold: Finite | None = None
+    quote: bool | None = None
     filters: Filters | None = None
 
 
@@ -126,6 +127,7 @@ class ChatRequest(BaseModel):
         changes = {
             "read": extension.read,
             "threshold": extension.threshold,
+            "quote": extension.quote,
             "filters": extension.filters,
             "temperature": self.temperature,
             "top_p": self.top_p,

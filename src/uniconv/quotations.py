@@ -1,0 +1,91 @@
+"""Responses of whole sentences of the passages, each with its mark: decoding held to quotations.
+
+The LM chooses among the sentences token by token, as their text goes on. What it can't do is say
+something that no passage does, splice sentences, or mark the wrong passage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from uniconv.citations import without_marks
+from uniconv.sentences import sentences
+from uniconv.templates import Template
+from uniconv.types import Passage
+
+_MARK = "[1]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Quotation:
+    """A sentence with its mark as tokens: where a response begins, and after another quotation."""
+
+    sentence: str
+    first: Sequence[int]
+    later: Sequence[int]
+
+
+class Quotations:
+    """Which tokens may follow what was written; no sentence is written twice.
+
+    As :class:`uniconv.engine.drafts.PromptLookup` it guesses what comes, and is never wrong.
+    Sentences that don't fit in ``longest`` tokens are left out, as long as others do.
+    """
+
+    def __init__(self, template: Template, passages: Sequence[Passage], longest: int) -> None:
+        quotations = [
+            _quotation(template, sentence, number)
+            for number, passage in enumerate(passages, start=1)
+            for sentence in map(str.strip, map(without_marks, sentences(passage.text)))
+            if sentence
+        ]
+        self._ends = sorted(template.stop)
+        self._room = longest
+        short = [one for one in quotations if len(one.first) <= longest]
+        self._left = short or quotations
+        self._begun = [(one, one.first) for one in self._left]
+        """Quotations that what was written since the last one may become, and their rests."""
+        self._may_end = not self._begun
+
+    @property
+    def allowed(self) -> Sequence[int]:
+        """The tokens that may follow, in ascending order; at least one."""
+        following = {rest[0] for _, rest in self._begun}
+        return sorted(following.union(self._ends) if self._may_end else following)
+
+    def push(self, token: int) -> None:
+        """Takes note of the next token, one of those allowed."""
+        self._room -= 1
+        self._begun = [(one, rest[1:]) for one, rest in self._begun if rest[0] == token]
+        self._may_end = False
+        whole = {one.sentence for one, rest in self._begun if not rest}
+        if whole or not self._begun:
+            self._may_end = True
+            self._left = [one for one in self._left if one.sentence not in whole]
+            self._begun = [(one, one.later) for one in self._left if len(one.later) <= self._room]
+
+    def guess(self, written: Sequence[int], most: int) -> list[int]:
+        """The tokens, ``most`` at most, that follow whatever the LM prefers."""
+        del written  # all of it was pushed
+        found: list[int] = []
+        rests: Collection[Sequence[int]] = [] if self._may_end else [r for _, r in self._begun]
+        while rests and all(rests) and len(found) < most:
+            choices = {rest[0] for rest in rests}
+            if len(choices) > 1:
+                break
+            found += choices
+            rests = [rest[1:] for rest in rests]
+        return found
+
+    def learn(self, guessed: int, right: int) -> None:
+        """Nothing: guesses are what is allowed."""
+
+
+def _quotation(template: Template, sentence: str, number: int) -> _Quotation:
+    # Tokenisers write a blank before a word in ways of their own, so it is read off a text.
+    text = f"{sentence} [{number}]"
+    before, both = template.content(_MARK), template.content(f"{_MARK} {text}")
+    first = template.content(text)
+    joined = both[: len(before)] == before
+    return _Quotation(sentence, first, both[len(before) :] if joined else first)
