@@ -91,6 +91,12 @@ def test_sentences_that_do_not_fit_are_left_out() -> None:
     assert said_by_chance(model, PASSAGES[:1], 3, 0)
 
 
+def test_what_would_be_read_as_a_mark_is_not_quoted() -> None:
+    passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.")
+    for seed in range(5):
+        assert said_by_chance(models()[0], [passage], 60, seed) == "An odd one. [1]"
+
+
 def test_passages_without_a_sentence_say_nothing() -> None:
     model = models()[0]
     quotations = Quotations(model.template, [Passage("e", "[3]")], 20)

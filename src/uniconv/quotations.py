@@ -6,7 +6,7 @@ something that no passage does, splice sentences, or mark the wrong passage.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from uniconv.citations import without_marks
@@ -37,8 +37,7 @@ class Quotations:
         quotations = [
             _quotation(template, sentence, number)
             for number, passage in enumerate(passages, start=1)
-            for sentence in map(str.strip, map(without_marks, sentences(passage.text)))
-            if sentence
+            for sentence in _quotable(passage.text)
         ]
         self._ends = sorted(template.stop)
         self._room = longest
@@ -80,6 +79,14 @@ class Quotations:
 
     def learn(self, guessed: int, right: int) -> None:
         """Nothing: guesses are what is allowed."""
+
+
+def _quotable(text: str) -> Iterator[str]:
+    """Its sentences without marks at their ends; one with a mark inside would be read as citing."""
+    for sentence in sentences(text):
+        bare = without_marks(sentence).strip()
+        if bare and sentence.startswith(bare):
+            yield bare
 
 
 def _quotation(template: Template, sentence: str, number: int) -> _Quotation:
