@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".demo"
 
 CONVERSATIONS = (
-    ("How is the median of numeric data computed?", "And the mode?"),
-    ("How do I encode bytes as Base64?", "And how do I decode them?"),
+    ("How do I merge several sorted iterables?", "And how do I find the largest elements?"),
+    ("How do I construct a date from an ISO 8601 string?", "And from a timestamp?"),
 )
 
 

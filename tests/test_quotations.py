@@ -92,7 +92,7 @@ def test_sentences_that_do_not_fit_are_left_out() -> None:
 
 
 def test_what_would_be_read_as_a_mark_is_not_quoted() -> None:
-    passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.")
+    passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.\n|---|--:|")
     for seed in range(5):
         assert said_by_chance(models()[0], [passage], 60, seed) == "An odd one. [1]"
 

@@ -82,10 +82,13 @@ class Quotations:
 
 
 def _quotable(text: str) -> Iterator[str]:
-    """Its sentences without marks at their ends; one with a mark inside would be read as citing."""
+    """Its sentences that have words, without marks at their ends.
+
+    One with a mark inside would be read as citing.
+    """
     for sentence in sentences(text):
         bare = without_marks(sentence).strip()
-        if bare and sentence.startswith(bare):
+        if any(map(str.isalnum, bare)) and sentence.startswith(bare):
             yield bare
 
 
