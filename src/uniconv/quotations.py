@@ -19,11 +19,10 @@ _MARK = "[1]"
 
 @dataclass(frozen=True, slots=True)
 class _Quotation:
-    """A sentence with its mark as tokens: where a response begins, and after another quotation."""
+    """A sentence, and as it is written: with its mark."""
 
     sentence: str
-    first: Sequence[int]
-    later: Sequence[int]
+    text: str
 
 
 class Quotations:
@@ -34,16 +33,16 @@ class Quotations:
     """
 
     def __init__(self, template: Template, passages: Sequence[Passage], longest: int) -> None:
-        quotations = [
-            _quotation(template, sentence, number)
+        self._template = template
+        self._ends = sorted(template.stop)
+        self._room = longest
+        self._left = [
+            _Quotation(sentence, f"{sentence} [{number}]")
             for number, passage in enumerate(passages, start=1)
             for sentence in _quotable(passage.text)
         ]
-        self._ends = sorted(template.stop)
-        self._room = longest
-        short = [one for one in quotations if len(one.first) <= longest]
-        self._left = short or quotations
-        self._begun = [(one, one.first) for one in self._left]
+        first = [(one, template.content(one.text)) for one in self._left]
+        self._begun = [(one, tokens) for one, tokens in first if len(tokens) <= longest] or first
         """Quotations that what was written since the last one may become, and their rests."""
         self._may_end = not self._begun
 
@@ -57,12 +56,11 @@ class Quotations:
         """Takes note of the next token, one of those allowed."""
         self._room -= 1
         self._begun = [(one, rest[1:]) for one, rest in self._begun if rest[0] == token]
-        self._may_end = False
         whole = {one.sentence for one, rest in self._begun if not rest}
-        if whole or not self._begun:
-            self._may_end = True
+        self._may_end = bool(whole)
+        if whole:
             self._left = [one for one in self._left if one.sentence not in whole]
-            self._begun = [(one, one.later) for one in self._left if len(one.later) <= self._room]
+            self._begun = self._later()
 
     def guess(self, written: Sequence[int], most: int) -> list[int]:
         """The tokens, ``most`` at most, that follow whatever the LM prefers."""
@@ -80,6 +78,19 @@ class Quotations:
     def learn(self, guessed: int, right: int) -> None:
         """Nothing: guesses are what is allowed."""
 
+    def _later(self) -> list[tuple[_Quotation, list[int]]]:
+        """What is left and fits, as it is written after another quotation."""
+        # Tokenisers write a blank before a word in ways of their own, so it is read off a text.
+        before = self._template.content(_MARK)
+        found = []
+        for one in self._left:
+            tokens = self._template.content(f"{_MARK} {one.text}")
+            joined = tokens[: len(before)] == before
+            tokens = tokens[len(before) :] if joined else self._template.content(one.text)
+            if len(tokens) <= self._room:
+                found.append((one, tokens))
+        return found
+
 
 def _quotable(text: str) -> Iterator[str]:
     """Its sentences that have words, without marks at their ends.
@@ -90,12 +101,3 @@ def _quotable(text: str) -> Iterator[str]:
         bare = without_marks(sentence).strip()
         if any(map(str.isalnum, bare)) and sentence.startswith(bare):
             yield bare
-
-
-def _quotation(template: Template, sentence: str, number: int) -> _Quotation:
-    # Tokenisers write a blank before a word in ways of their own, so it is read off a text.
-    text = f"{sentence} [{number}]"
-    before, both = template.content(_MARK), template.content(f"{_MARK} {text}")
-    first = template.content(text)
-    joined = both[: len(before)] == before
-    return _Quotation(sentence, first, both[len(before) :] if joined else first)
