@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uniconv.sentences import sentences
+from uniconv.sentences import sentences, shared_words
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,18 @@ def test_sentences(text: str, expected: list[str]) -> None:
 @given(st.text(alphabet="aB1 .!?[],\"'\n。", max_size=40))
 def test_sentences_lose_nothing_but_blanks(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("Rome is old.", "rome IS old", 1.0),
+        ("Rome is old.", "Rome", 0.5),
+        ("so so", "so", 2 / 3),
+        ("Rome", "Cats", 0.0),
+        ("!", "?", 0.0),
+        ("", "Rome", 0.0),
+    ],
+)
+def test_shared_words(one: str, other: str, shared: float) -> None:
+    assert shared_words(one, other) == shared_words(other, one) == pytest.approx(shared)

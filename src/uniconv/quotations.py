@@ -39,7 +39,7 @@ class Quotations:
         self._left = [
             _Quotation(sentence, f"{sentence} [{number}]")
             for number, passage in enumerate(passages, start=1)
-            for sentence in _quotable(passage.text)
+            for sentence in quotable(passage.text)
         ]
         first = [(one, template.content(one.text)) for one in self._left]
         self._begun = [(one, tokens) for one, tokens in first if len(tokens) <= longest] or first
@@ -92,8 +92,8 @@ class Quotations:
         return found
 
 
-def _quotable(text: str) -> Iterator[str]:
-    """Its sentences that have words, without marks at their ends.
+def quotable(text: str) -> Iterator[str]:
+    """A text's sentences that have words, without marks at their ends.
 
     One with a mark inside would be read as citing.
     """

@@ -1,8 +1,9 @@
-"""Where the sentences of a text end."""
+"""Where the sentences of a text end, and which words two of them share."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 # A sentence ends with its closing quotes and its citation marks; a mark may follow the full stop.
 _SENTENCE_END = re.compile(
@@ -11,6 +12,7 @@ _SENTENCE_END = re.compile(
 )
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|etc|No|approx)\.$")
 _LONGEST_ABBREVIATION = 10
+_WORD = re.compile(r"\w+")
 
 
 def sentences(text: str) -> list[str]:
@@ -29,3 +31,10 @@ def sentences(text: str) -> list[str]:
         start = end.end()
     rest = text[start:].strip()
     return [*found, rest] if rest else found
+
+
+def shared_words(one: str, other: str) -> float:
+    """The F-measure of the words that two texts share, counted with repetitions, from 0 to 1."""
+    words = [Counter(_WORD.findall(text.lower())) for text in (one, other)]
+    both = words[0].total() + words[1].total()
+    return 2 * (words[0] & words[1]).total() / both if both else 0.0

@@ -151,6 +151,46 @@ def test_a_document_of_several_turns_is_there_once() -> None:
     assert batch.labels == [0, 0]
 
 
+SAYS = Passage("s", "Rome is old. It has seven hills, they say. It has hills. Cats sleep.", "Rome")
+
+
+def _sentence_batch(response: str, **data: Any) -> Batch:
+    source = Source((Path("c"),), (Path("p"),))
+    talk = Conversation("c", (Turn("Hills?", response, positives=("s",), negatives=("n1",)),))
+    passages = {"s": SAYS, "n1": PASSAGES["n1"]}
+    settings = DataConfig((source,), grounded_passages=2, **data)
+    examples = Examples([source], [Example(talk, 1, 0)], [passages], [[]])
+    collate = Collator(TEMPLATE, examples, settings, Objectives(gamma=1.0))
+    return collate([(0, random.Random(0))])
+
+
+def test_the_sentence_nearest_to_the_response_is_told_from_others_that_are_shown() -> None:
+    batch = _sentence_batch("Rome has seven hills.", sentence_negatives=9)
+    document = TEMPLATE.response_document
+    assert batch.cii.documents[batch.cii.labels[0]] == document("It has seven hills, they say.")
+    others = ["Rome is old.", "Cats sleep.", "text of n1"]
+    assert sorted(batch.cii.documents[1:]) == sorted(map(document, others))
+    assert len(batch.cii.own[0]) == 4  # with "It has hills.", which says much of it: no negative
+    assert not {*batch.cii.own[0]} & {*batch.cii.keys[1:]}
+
+
+def test_the_query_of_sentences_reads_what_the_grounded_prompt_does() -> None:
+    batch = _sentence_batch("Rome has seven hills.", sentence_negatives=2)
+    (query,), (prompt,) = batch.cii.queries, batch.grounded.prompts
+    assert query[:-1] == prompt[: len(query) - 1]
+    assert "text of n1" in TEMPLATE.tokenizer.decode(query)
+    assert len(batch.cii.documents) == 3
+
+
+@pytest.mark.parametrize(("response", "most"), [("Nothing near.", 9), ("Rome has hills.", 0)])
+def test_a_response_without_a_sentence_near_to_it_stands_for_itself(
+    response: str, most: int
+) -> None:
+    cii = _sentence_batch(response, sentence_negatives=most).cii
+    assert cii.documents == [TEMPLATE.response_document(response)]
+    assert cii.labels == [0]
+
+
 def test_all_positives_of_a_turn_are_its_own() -> None:
     (own,) = _batch(1).retrieval.own
     assert own == [passage_key(PASSAGES["a"]), passage_key(PASSAGES["b"])]

@@ -248,6 +248,13 @@ def test_mistakes_are_found_before_the_model_is_loaded(
         train(staged(configure, "run", stages, **sections))
 
 
+def test_sentences_are_told_by_embeddings_alone(configure: Configure) -> None:
+    stages = [{"name": "a"}, {"name": "b", "objectives": {"cii": "likelihoods"}}]
+    sections = {"model": {"path": "none"}, "data": {"sentence_negatives": 2}}
+    with pytest.raises(ConfigError, match=r"stages\[1\].objectives.cii: .* every sentence"):
+        train(staged(configure, "run", stages, **sections))
+
+
 def test_every_source_is_used_and_serves_its_stage(configure: Configure) -> None:
     (source,) = plain(configure())["data"]["train"]
     mute = {**source, "generation": "none", "cii": False, "grounded": False, "name": "mute"}

@@ -194,3 +194,16 @@ def test_a_passage_that_is_nowhere_is_named(configure: Configure, tmp_path: Path
 def test_limits_beyond_the_context_are_refused(configure: Configure) -> None:
     with pytest.raises(ConfigError, match=r"reads 512; lower model.conversation_tokens \(500\)"):
         train(configure(model={"conversation_tokens": 500}))
+
+
+def test_sentences_of_what_is_shown_take_room(configure: Configure) -> None:
+    data = {"sentence_negatives": 2, "grounded_passages": 60}
+    with pytest.raises(ConfigError, match=r"data.grounded_passages \(60\)"):
+        train(configure(data=data, objectives={"gamma": 0}))
+
+
+def test_sentences_of_what_is_shown_are_learned_from(configure: Configure) -> None:
+    data = {"sentence_negatives": 4, "grounded_passages": 3}
+    config = configure(data=data, objectives={"gamma": 0})
+    train(config)
+    assert all(record["train"]["cii"] > 0 for record in _records(config.output))

@@ -154,6 +154,11 @@ def _part_problems(config: TrainConfig, stage: StageSettings, key: str) -> Itera
     if not any(stage.used.read.weights):
         yield f"{key}objectives: all weights are 0, so nothing would be learned"
         return
+    if alpha and stage.used.cii == "likelihoods" and config.data.sentence_negatives:
+        yield (
+            f"{key}objectives.cii: likelihoods would read every query with every sentence; set "
+            "data.sentence_negatives to 0, or cii to embeddings"
+        )
     if not any(
         (retrieval and source.retrieval != "none")
         or (generation and source.generation != "none")

@@ -106,6 +106,11 @@ class DataConfig:
     relevant_first: float = number(0.0, least=0, most=1)
     """0: the relevant passage of a grounded prompt stands anywhere. 0.5, for instance: in half of
     the prompts it stands first, where retrieval puts it most often, else anywhere."""
+    sentence_negatives: int = number(0, least=0)
+    """0: context identification tells a response from those of other turns, as in the paper. Above
+    0: its query has the passages of the grounded prompt, what it has to tell is the sentence of
+    the relevant one that is nearest to the response in words, and up to so many of the other
+    sentences are its hard negatives: what choosing a quotation asks."""
     unanswerable: float = number(0.0, least=0, most=1)
     """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
     relevant passages are left out, and the response says that nothing was found."""

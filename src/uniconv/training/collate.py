@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from uniconv.citations import without_marks
 from uniconv.config import DataConfig, Objectives
+from uniconv.quotations import quotable
+from uniconv.sentences import shared_words
 from uniconv.templates import Template
 from uniconv.training.divergences import SoftTargets
 from uniconv.training.examples import Example, Examples
@@ -18,6 +21,9 @@ from uniconv.training.losses import NO_KEY
 from uniconv.types import NOTHING_FOUND, Conversation, Passage
 
 Tokens = list[int]
+
+_NEAR = 0.2
+"""What a sentence shares with a response, at least, that may stand for it."""
 
 
 @dataclass(slots=True)
@@ -164,10 +170,18 @@ class Collator:
                 self._add_generation(batch.generation, context, written)
         if positive is None or not response:
             return
-        if self._weights.alpha and source.cii:
-            self._add_cii(batch.cii, context, positive, response)
-        if self._weights.gamma and source.grounded:
-            self._add_grounded(batch.grounded, example, positives, positive, response, rng)
+        identifies = bool(self._weights.alpha and source.cii)
+        writes = bool(self._weights.gamma and source.grounded)
+        sentences = self._data.sentence_negatives
+        missing = writes and self._data.unanswerable > 0 and rng.random() < self._data.unanswerable
+        shown = [positive]
+        if writes or (identifies and sentences):
+            shown = self._shown(example, positives, None if missing else positive, rng) or shown
+        if identifies:
+            answered = shown if positive in shown and sentences else [positive]
+            self._add_cii(batch.cii, context, answered, positive, response, rng)
+        if writes:
+            self._add_grounded(batch.grounded, example, shown, positive, response)
 
     def _add_generation(self, part: Writing, context: Conversation, response: str) -> None:
         prompt, wall = self._template.prompt(context), 0
@@ -194,17 +208,27 @@ class Collator:
             part.document(passage_key(negative), self._template.passage(negative))
 
     def _add_cii(
-        self, part: Contrast, context: Conversation, positive: Passage, response: str
+        self,
+        part: Contrast,
+        context: Conversation,
+        shown: Sequence[Passage],
+        positive: Passage,
+        response: str,
+        rng: random.Random,
     ) -> None:
         """Queries and documents with their markers, or prompts and responses to be written."""
-        template, key = self._template, _key(response)
+        template, most = self._template, self._data.sentence_negatives
+        own, others = _sentences(response, positive, shown) if most else ([response], [])
         if self._weights.cii == "embeddings":
-            part.queries.append(template.grounded_query(context, [positive]))
-            part.labels.append(part.document(key, template.response_document(response)))
+            part.queries.append(template.grounded_query(context, shown))
+            document = template.response_document
         else:
-            part.queries.append(template.prompt(context, [positive]))
-            part.labels.append(part.document(key, template.response(response)))
-        part.own.append([key])
+            part.queries.append(template.prompt(context, shown))
+            document = template.response
+        part.labels.append(part.document(_key(own[0]), document(own[0])))
+        part.own.append([_key(text) for text in own])
+        for text in rng.sample(others, min(most, len(others))):
+            part.document(_key(text), document(text))
 
     def _negatives(self, example: Example, wanted: int, rng: random.Random) -> list[Passage]:
         passages = self._examples.passages[example.source]
@@ -219,30 +243,35 @@ class Collator:
         self,
         part: Writing,
         example: Example,
-        positives: Sequence[Passage],
+        shown: Sequence[Passage],
         positive: Passage,
         response: str,
-        rng: random.Random,
     ) -> None:
-        """A relevant passage among distracting ones and the response, or, in a part of the prompts,
-        only distracting ones and that nothing was found."""
-        data, source = self._data, self._examples.sources[example.source]
-        count = data.grounded_passages
-        if data.fewest_passages is not None:
-            count = rng.randint(min(data.fewest_passages, count), count)
-        missing = data.unanswerable > 0 and rng.random() < data.unanswerable
-        others = self._distracting(example, positives, count if missing else count - 1, rng)
-        answered = not (missing and others)
-        shown = [positive, *others] if answered else others
-        rng.shuffle(shown)
-        if answered and data.relevant_first > 0 and rng.random() < data.relevant_first:
-            shown = [positive, *others]
-        if not answered:
+        """The response, or that nothing was found where ``positive`` isn't shown."""
+        if positive not in shown:
             response = NOTHING_FOUND
-        elif source.cite:
+        elif self._examples.sources[example.source].cite:
             response += f" [{shown.index(positive) + 1}]"
         part.prompts.append(self._template.prompt(example.context, shown))
         part.responses.append(self._template.response(response))
+
+    def _shown(
+        self,
+        example: Example,
+        positives: Sequence[Passage],
+        positive: Passage | None,
+        rng: random.Random,
+    ) -> list[Passage]:
+        """A relevant passage among distracting ones, or distracting ones alone."""
+        data, count = self._data, self._data.grounded_passages
+        if data.fewest_passages is not None:
+            count = rng.randint(min(data.fewest_passages, count), count)
+        relevant = [] if positive is None else [positive]
+        others = self._distracting(example, positives, count - len(relevant), rng)
+        shown = relevant + others
+        if not (relevant and data.relevant_first > 0 and rng.random() < data.relevant_first):
+            rng.shuffle(shown)
+        return shown
 
     def _distracting(
         self, example: Example, positives: Sequence[Passage], wanted: int, rng: random.Random
@@ -260,6 +289,25 @@ class Collator:
                 used.add(passage_key(candidate))
                 found.append(candidate)
         return found
+
+
+def _sentences(
+    response: str, positive: Passage, shown: Sequence[Passage]
+) -> tuple[list[str], list[str]]:
+    """What context identification has to tell, first what is relevant: the sentence of the relevant
+    passage that stands for the response, the response itself, and sentences that say much of it;
+    then all others that are shown. The response alone where no sentence is near to it."""
+    said = without_marks(response)
+    near = {
+        sentence: shared_words(sentence, said)
+        for passage in shown
+        for sentence in quotable(passage.text)
+    }
+    best = max(quotable(positive.text), key=near.__getitem__, default=response)
+    if near.get(best, 0.0) < _NEAR:
+        return [response], []
+    own = [sentence for sentence in near if near[sentence] > near[best] / 2]
+    return [best, response, *own], [one for one in near if one not in own]
 
 
 def passage_key(passage: Passage) -> int:

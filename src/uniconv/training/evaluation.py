@@ -13,7 +13,7 @@ from uniconv.config import TrainConfig, all_objectives
 from uniconv.model import UniConv
 from uniconv.training.collate import PARTS, Collator
 from uniconv.training.distributed import total
-from uniconv.training.examples import POOL, Examples, read_examples
+from uniconv.training.examples import Examples, pool_size, read_examples
 from uniconv.training.objective import Objective
 
 
@@ -25,7 +25,7 @@ def dev_examples(config: TrainConfig) -> Examples | None:
     return read_examples(
         config.data.dev,
         weights,
-        pool=POOL if config.data.random_negatives or weights.read.gamma else 0,
+        pool=pool_size(config.data, weights),
         seed=config.optimisation.seed,
         limit=config.reporting.evaluate_turns,
     )

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from uniconv.config import Objectives, Source, located
+from uniconv.config import DataConfig, Objectives, Source, located
 from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.errors import DataError
@@ -18,8 +18,7 @@ from uniconv.types import Conversation, Passage, Turn
 
 T = TypeVar("T")
 
-POOL = 20_000
-"""Passages of a source's corpora that are kept as random negatives, a fair sample."""
+_POOL = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +118,12 @@ def read_examples(
         passages.append(named)
         pools.append(sample)
     return Examples(sources, examples, passages, pools)
+
+
+def pool_size(data: DataConfig, weights: Objectives) -> int:
+    """Passages of a source's corpora to keep as random negatives, a fair sample; 0 for none."""
+    shown = weights.read.gamma or (weights.alpha and data.sentence_negatives)
+    return _POOL if data.random_negatives or shown else 0
 
 
 def supervises(source: Source, turn: Turn, weights: Objectives) -> dict[str, bool]:

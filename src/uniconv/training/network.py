@@ -138,7 +138,9 @@ def check_length(model: UniConv, template: Template, config: TrainConfig, name: 
         return
     limits, weights = template.limits, all_objectives(config).read
     longest = limits.conversation + limits.response + len(template.answer_suffix())
-    shown = config.data.grounded_passages if weights.gamma else 1 if weights.alpha else 0
+    shown = 1 if weights.alpha else 0
+    if weights.gamma or (shown and config.data.sentence_negatives):
+        shown = config.data.grounded_passages
     if shown:
         empty = template.answer_suffix([Passage("", "")] * shown)
         longest = limits.conversation + shown * limits.passage + len(empty)

@@ -33,7 +33,7 @@ from uniconv.training.collate import PARTS, Batch, Collator
 from uniconv.training.diagnosis import Diagnosis
 from uniconv.training.distributed import together, total
 from uniconv.training.evaluation import Evaluation, dev_examples
-from uniconv.training.examples import POOL, read_examples
+from uniconv.training.examples import pool_size, read_examples
 from uniconv.training.failures import Watch, check_finite
 from uniconv.training.forwards import choose
 from uniconv.training.gradcache import Cached
@@ -99,7 +99,7 @@ class Trainer:
         examples = read_examples(
             config.data.train,
             objectives,
-            pool=POOL if config.data.random_negatives or objectives.read.gamma else 0,
+            pool=pool_size(config.data, objectives),
             seed=settings.seed,
         )
         dev = dev_examples(config)
