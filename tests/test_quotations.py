@@ -1,22 +1,23 @@
-"""Responses of whole sentences: whatever an LM prefers, it says nothing that no passage says."""
+"""Quotations: whatever an LM prefers, a response says nothing that no passage says."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from functools import cache
+from threading import Thread
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny import tiny_uniconv
 from tiny_tokenizers import sentencepiece_uniconv
-from uniconv.citations import without_marks
-from uniconv.engine import Engine, EngineSettings
+from uniconv.decoding import Decoding, Generation
+from uniconv.engine import Engine
 from uniconv.model import Settings, UniConv
-from uniconv.quotations import Quotations
-from uniconv.sentences import sentences
+from uniconv.quotations import quotations, respond
 from uniconv.templates import Limits
 from uniconv.types import Conversation, Passage
 
@@ -33,100 +34,142 @@ def models() -> Sequence[UniConv]:
     return tiny_uniconv(), sentencepiece_uniconv(Limits())
 
 
-def said_by_chance(model: UniConv, passages: Sequence[Passage], longest: int, seed: int) -> str:
-    """A response of allowed tokens; what is guessed must be what follows."""
-    quotations = Quotations(model.template, passages, longest)
-    chance, written = random.Random(seed), list[int]()
-    expected: list[int] = []
-    while len(written) < longest:
-        expected = expected or quotations.guess(written, chance.randint(1, 8))
-        allowed = quotations.allowed
-        token = chance.choice(allowed)
-        if expected:
-            assert allowed == [expected.pop(0)]
-        if token in model.template.stop:
-            break
-        quotations.push(token)
-        written.append(token)
-    return str(model.tokenizer.decode(written, skip_special_tokens=True)).strip()
+def quoting(
+    model: Any, passages: Sequence[Passage], talk: Conversation = TALK, **options: Any
+) -> Generation:
+    return respond(model, talk, model.read(talk), passages, Decoding(**options), quotes=True)
 
 
-def quoted(text: str, passages: Sequence[Passage]) -> list[str]:
-    """The sentences that the text is made of, taken off its beginning one by one."""
-    found = []
-    while text:
-        for number, passage in enumerate(passages, start=1):
-            for sentence in map(str.strip, map(without_marks, sentences(passage.text))):
-                if text.startswith(f"{sentence} [{number}]"):
-                    found.append(sentence)
-                    text = text.removeprefix(f"{sentence} [{number}]").lstrip()
-                    break
-            else:
-                continue
-            break
-        else:
-            raise AssertionError(f"no passage says {text!r}")
-    return found
+def quote(
+    model: Any, passages: Sequence[Passage], talk: Conversation = TALK, **options: Any
+) -> str:
+    return "".join(quoting(model, passages, talk, **options)).strip()
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["bytes", "sentencepiece"])
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 3))
-def test_only_whole_sentences_with_their_marks(which: int, seed: int, count: int) -> None:
-    found = quoted(said_by_chance(models()[which], PASSAGES[:count], 500, seed), PASSAGES[:count])
-    assert found and len(set(found)) == len(found)
-
-
-def test_sentences_that_do_not_fit_are_left_out() -> None:
-    model = models()[0]
-    sizes = {
-        sentence: len(model.template.content(f"{sentence} [1]"))
-        for sentence in map(without_marks, sentences(PASSAGES[0].text))
-    }
-    least = min(sizes.values())
-    for seed in range(5):
-        found = quoted(said_by_chance(model, PASSAGES[:1], least, seed), PASSAGES[:1])
-        assert [sizes[sentence] for sentence in found] == [least]
-    # Where none fits, the response is cut.
-    assert said_by_chance(model, PASSAGES[:1], 3, 0)
+def test_quotations_are_sentences_once_each_with_their_marks() -> None:
+    assert [one.id for one in quotations(PASSAGES)] == [
+        "The tower was built in 1893. [1]",
+        "The tower fell. [1]",
+        "Who built it? [1]",
+        "A family. [1]",
+        "Ice deforms under its own weight. [2]",
+        "first [3]",
+        "second one [3]",
+        "- third [3]",
+    ]
 
 
 def test_what_would_be_read_as_a_mark_is_not_quoted() -> None:
     passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.\n|---|--:|")
-    for seed in range(5):
-        assert said_by_chance(models()[0], [passage], 60, seed) == "An odd one. [1]"
+    assert quotations([passage]) == [Passage("An odd one. [1]", "An odd one.")]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["bytes", "sentencepiece"])
+@settings(max_examples=15, deadline=None)
+@given(
+    question=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20),
+    texts=st.lists(st.text("aB1é .!\n", min_size=1, max_size=40), min_size=1, max_size=3),
+)
+def test_whatever_is_asked_a_sentence_is_said_as_it_stands(
+    which: int, question: str, texts: list[str]
+) -> None:
+    passages = [Passage(str(place), text) for place, text in enumerate(texts)]
+    said = quote(models()[which], passages, Conversation.start(question))
+    assert said in ([one.id for one in quotations(passages)] or [""])
+
+
+def test_without_a_word_in_common_the_nearest_embedding_is_said() -> None:
+    model, talk = models()[0], Conversation.start("xyz?")
+    (query,) = model.encode_conversations([talk])
+    near = {
+        one.id: model.encode([model.template.response_document(one.text)])[0] @ query
+        for one in quotations(PASSAGES)
+    }
+    said = quote(model, PASSAGES, talk)
+    assert near[said] == pytest.approx(max(near.values()), abs=1e-6)
+    assert quote(model, PASSAGES, talk, temperature=2.0, seed=1) == said
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("What does ice do under weight?", "Ice deforms under its own weight. [2]"),
+        ("What was built in 1893?", "The tower was built in 1893. [1]"),
+        ("Tell me of a family", "A family. [1]"),
+    ],
+)
+def test_words_of_the_last_question_decide_where_embeddings_are_alike(
+    question: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models()[0]
+    same = np.ones((len(quotations(PASSAGES)), model.dimension), np.float32)
+    monkeypatch.setattr(model, "encode_now", lambda _: same)
+    talk = Conversation.start("first or second?").answer("Neither.").ask(question)
+    assert quote(model, PASSAGES, talk) == said
+
+
+def test_sentences_that_do_not_fit_are_left_out() -> None:
+    model = models()[0]
+    sizes = {one.id: len(model.template.content(one.id)) for one in quotations(PASSAGES[:1])}
+    least = min(sizes.values())
+    assert sizes[quote(model, PASSAGES[:1], max_new_tokens=least)] == least
+    # Where none fits, the response is cut.
+    generation = quoting(model, PASSAGES[:1], max_new_tokens=3)
+    assert any(text.startswith("".join(generation).strip()) for text in sizes)
+    assert (generation.completion_tokens, generation.finish_reason) == (3, "length")
+
+
+def test_a_quotation_counts_and_ends_as_any_response_does() -> None:
+    model = models()[0]
+    whole = quoting(model, PASSAGES)
+    text = "".join(whole)
+    assert whole.completion_tokens == len(model.template.content(text))
+    block = model.template.passages_block(PASSAGES)
+    assert whole.prompt_tokens == len(model.template.conversation(TALK)) + len(block)
+    assert whole.finish_reason == "stop"
+    assert quote(model, PASSAGES, stop=[text[3:6]]) == text[:3].strip()
 
 
 def test_passages_without_a_sentence_say_nothing() -> None:
-    model = models()[0]
-    quotations = Quotations(model.template, [Passage("e", "[3]")], 20)
-    assert quotations.allowed == sorted(model.template.stop)
-    assert quotations.guess([], 4) == []
+    generation = quoting(models()[0], [Passage("e", "[3]")])
+    assert ("".join(generation), generation.finish_reason) == ("", "stop")
 
 
-@pytest.mark.parametrize("draft_tokens", [0, 16])
-def test_engine_and_model_quote_the_same(draft_tokens: int) -> None:
+def test_engine_and_model_quote_the_same() -> None:
     model = models()[0]
-    options = {"quote": True, "max_new_tokens": 100}
-    expected = "".join(model.generate(TALK, PASSAGES, **options))
-    assert quoted(expected.strip(), PASSAGES)
-    with Engine(model, EngineSettings(draft_tokens=draft_tokens)) as engine:
-        assert "".join(engine.generate(TALK, PASSAGES, **options)) == expected
-    assert bool(engine.statistics.counts.guessed_right) == bool(draft_tokens)
+    with Engine(model) as engine:
+        assert quote(engine, PASSAGES) == quote(model, PASSAGES)
+
+
+def test_a_quotation_does_not_wait_for_passages_that_are_encoded() -> None:
+    model = models()[0]
+    with Engine(model) as engine:
+        many = [Passage(str(number), "harbour " * 30) for number in range(600)]
+        encoding = Thread(target=engine.encode_passages, args=(many,))
+        encoding.start()
+        while not engine.statistics.steps:
+            pass
+        assert quote(engine, PASSAGES) == quote(model, PASSAGES)
+        assert encoding.is_alive()
+        encoding.join()
+
+
+def test_embeddings_that_are_waited_for_are_the_same() -> None:
+    model, (tokens,) = models()[0], [models()[0].template.passage(PASSAGES[0])]
+    with Engine(model) as engine:
+        found = engine.encode_now([tokens])
+    np.testing.assert_allclose(found, model.encode_now([tokens]), atol=2e-6)
 
 
 def test_the_models_settings_decide_where_nobody_else_does() -> None:
     tiny = models()[0]
     model = UniConv(tiny.network, tiny.tokenizer, tiny.template, Settings(quote=True))
-    assert quoted("".join(model.generate(TALK, PASSAGES, max_new_tokens=60)).strip(), PASSAGES)
-    free = "".join(tiny.generate(TALK, PASSAGES, max_new_tokens=60))
-    assert "".join(model.generate(TALK, PASSAGES, max_new_tokens=60, quote=False)) == free
-    closed = "".join(tiny.generate(TALK, max_new_tokens=60))
-    assert "".join(model.generate(TALK, max_new_tokens=60)) == closed
 
+    def said(passages: Sequence[Passage], quotes: bool | None) -> str:
+        decoding = Decoding(max_new_tokens=60)
+        return "".join(respond(model, TALK, model.read(TALK), passages, decoding, quotes)).strip()
 
-def test_quotations_are_sampled() -> None:
-    model, options = models()[0], {"quote": True, "max_new_tokens": 60, "temperature": 2.0}
-    said = {"".join(model.generate(TALK, PASSAGES, seed=seed, **options)) for seed in range(8)}
-    assert len(said) > 1
-    assert all(quoted(text.strip(), PASSAGES) for text in said)
+    written = "".join(tiny.generate(TALK, PASSAGES, max_new_tokens=60)).strip()
+    assert said(PASSAGES, None) == said(PASSAGES, True) == quote(tiny, PASSAGES) != written
+    assert said(PASSAGES, False) == written
+    assert said([], None) == "".join(tiny.generate(TALK, max_new_tokens=60)).strip()

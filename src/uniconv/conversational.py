@@ -13,7 +13,6 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from uniconv.decoding import Decoding, Generation, Sampler, Writer
-from uniconv.quotations import Quotations
 from uniconv.templates import Template
 from uniconv.tree import Tokens
 from uniconv.types import Conversation, Passage
@@ -52,7 +51,7 @@ class ConversationalModel(ABC):
 
     @property
     def quotes(self) -> bool:
-        """Whether its grounded responses are quotations where nobody says otherwise."""
+        """Whether searches respond with quotations where nobody says otherwise."""
         return False
 
     @abstractmethod
@@ -60,6 +59,10 @@ class ConversationalModel(ABC):
         self, sequences: Sequence[Tokens], *, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
         """Embeddings of sequences that end with the marker, float32 [n, d], in the order given."""
+
+    def encode_now(self, sequences: Sequence[Tokens]) -> np.ndarray:
+        """As :meth:`encode`, of what somebody waits for."""
+        return self.encode(sequences)
 
     @abstractmethod
     def read_tokens(self, tokens: list[int], cancelled: Event | None = None) -> Reading:
@@ -139,9 +142,6 @@ class ConversationalModel(ABC):
         passages = self.fitting(reading, passages, decoding.max_new_tokens)
         suffix = self.template.answer_suffix(passages)
         writer = Writer(self.tokenizer, self.template.stop, decoding)
-        quotations = None
-        if passages and (self.quotes if decoding.quote is None else decoding.quote):
-            quotations = Quotations(self.template, passages, decoding.max_new_tokens)
-        sampler = Sampler(decoding, self.device, quotations)
+        sampler = Sampler(decoding, self.device)
         pieces = self._write(reading, suffix, writer, sampler)
         return Generation(pieces, writer, len(reading.tokens) + len(suffix))

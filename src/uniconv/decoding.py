@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from uniconv.quotations import Quotations
 from uniconv.types import FinishReason
 
 
@@ -20,9 +19,7 @@ class Decoding:
     It ends with the template's end token, before the first of the ``stop`` strings, after
     ``max_new_tokens``, or, with ``stop_loops``, once it only repeats itself. ``temperature`` 0 is
     greedy; otherwise tokens are sampled from the smallest set that holds ``top_p`` of the
-    probability, reproducibly with a ``seed``. With ``quote`` a grounded response is made of whole
-    sentences of its passages, each with its mark (:mod:`uniconv.quotations`); None leaves that to
-    the model's settings.
+    probability, reproducibly with a ``seed``.
     """
 
     max_new_tokens: int = 256
@@ -30,7 +27,6 @@ class Decoding:
     top_p: float = 1.0
     stop: Sequence[str] = ()
     stop_loops: bool = False
-    quote: bool | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -44,13 +40,10 @@ class Sampler:
     """Picks the next token: the likeliest at temperature 0, else by nucleus sampling.
 
     Nucleus sampling (Holtzman et al. 2020) keeps the smallest set of tokens whose probability
-    reaches ``top_p``. With ``quotations`` only tokens that they allow are there to be picked.
+    reaches ``top_p``.
     """
 
-    def __init__(
-        self, decoding: Decoding, device: torch.device, quotations: Quotations | None = None
-    ) -> None:
-        self.quotations = quotations
+    def __init__(self, decoding: Decoding, device: torch.device) -> None:
         self.temperature = decoding.temperature
         self.top_p = decoding.top_p
         self._generator = torch.Generator(device)
@@ -60,15 +53,7 @@ class Sampler:
             self._generator.manual_seed(decoding.seed)
 
     def __call__(self, logits: Tensor) -> int:
-        """The next token id for ``logits`` [vocabulary]; it is taken as written."""
-        if self.quotations is None:
-            return self._pick(logits)
-        allowed = self.quotations.allowed
-        token = allowed[self._pick(logits[allowed]) if len(allowed) > 1 else 0]
-        self.quotations.push(token)
-        return token
-
-    def _pick(self, logits: Tensor) -> int:
+        """The next token id for ``logits`` [vocabulary]."""
         if self.temperature == 0:
             return int(logits.argmax())
         probabilities, tokens = (
@@ -193,6 +178,14 @@ class Writer:
         elif len(self.tokens) >= self.decoding.max_new_tokens:
             self.finish_reason = "length"
         return piece + self._stream.rest() if self.finish_reason else piece
+
+    def write(self, tokens: Iterable[int]) -> list[str]:
+        """The pieces of a response whose tokens are known, up to where it ends."""
+        pieces = []
+        for token in tokens:
+            if self.finish_reason is None:
+                pieces.append(self.push(token))
+        return pieces
 
     def push_text(self, text: str) -> str:
         """The same for text whose tokens are not known: loops and lengths can't be seen in it."""

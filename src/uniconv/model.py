@@ -49,9 +49,9 @@ class Settings:
 
     ``temperature`` divides similarities in contrastive training (0.01 as in ChatRetriever).
     ``threshold`` is the confidence below which a question is declined, calibrated on labelled turns
-    (``uniconv calibrate``); without one every question is answered. With ``quote`` its answers are
-    made of whole sentences of the passages, unless a search says otherwise: for models too small to
-    put an answer into words.
+    (``uniconv calibrate``); without one every question is answered. With ``quote`` answers are
+    sentences of the passages, unless a search says otherwise: for models too small to put an answer
+    into words.
     """
 
     pooling: Pooling = "last"

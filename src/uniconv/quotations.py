@@ -1,95 +1,74 @@
-"""Responses of whole sentences of the passages, each with its mark: decoding held to quotations.
+"""Responses that are a sentence of the passages, word for word, with its mark.
 
-The LM chooses among the sentences token by token, as their text goes on. What it can't do is say
-something that no passage does, splice sentences, or mark the wrong passage.
+The sentence is retrieved as passages are: by the embedding of the conversation, read once for both,
+and by BM25 for the last question, their scores fused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import numpy as np
 
 from uniconv.citations import without_marks
+from uniconv.conversational import ConversationalModel, Reading
+from uniconv.decoding import Decoding, Generation, Writer
+from uniconv.retrieval.bm25 import score_texts
+from uniconv.retrieval.fusion import score_fusion
 from uniconv.sentences import sentences
-from uniconv.templates import Template
-from uniconv.types import Passage
-
-_MARK = "[1]"
+from uniconv.types import Conversation, Passage, ScoredPassage
 
 
-@dataclass(frozen=True, slots=True)
-class _Quotation:
-    """A sentence, and as it is written: with its mark."""
+def respond(
+    model: ConversationalModel,
+    conversation: Conversation,
+    reading: Reading,
+    passages: Sequence[Passage],
+    decoding: Decoding,
+    quotes: bool | None = None,
+) -> Generation:
+    """A quotation, where ``quotes``, or else the model's settings, say so; else the model writes.
 
-    sentence: str
-    text: str
-
-
-class Quotations:
-    """Which tokens may follow what was written; no sentence is written twice.
-
-    As :class:`uniconv.engine.drafts.PromptLookup` it guesses what comes, and is never wrong.
-    Sentences that don't fit in ``longest`` tokens are left out, as long as others do.
+    What no passage is read for is always written.
     """
+    if passages and (model.quotes if quotes is None else quotes):
+        return quote(model, conversation, reading, passages, decoding)
+    return model.generate(reading, passages, **asdict(decoding))
 
-    def __init__(self, template: Template, passages: Sequence[Passage], longest: int) -> None:
-        self._template = template
-        self._ends = sorted(template.stop)
-        self._room = longest
-        self._left = [
-            _Quotation(sentence, f"{sentence} [{number}]")
-            for number, passage in enumerate(passages, start=1)
-            for sentence in quotable(passage.text)
-        ]
-        first = [(one, template.content(one.text)) for one in self._left]
-        self._begun = [(one, tokens) for one, tokens in first if len(tokens) <= longest] or first
-        """Quotations that what was written since the last one may become, and their rests."""
-        self._may_end = not self._begun
 
-    @property
-    def allowed(self) -> Sequence[int]:
-        """The tokens that may follow, in ascending order; at least one."""
-        following = {rest[0] for _, rest in self._begun}
-        return sorted(following.union(self._ends) if self._may_end else following)
+def quote(
+    model: ConversationalModel,
+    conversation: Conversation,
+    reading: Reading,
+    passages: Sequence[Passage],
+    decoding: Decoding,
+) -> Generation:
+    """Responds with the sentence of ``passages`` that is nearest to what was asked.
 
-    def push(self, token: int) -> None:
-        """Takes note of the next token, one of those allowed."""
-        self._room -= 1
-        self._begun = [(one, rest[1:]) for one, rest in self._begun if rest[0] == token]
-        whole = {one.sentence for one, rest in self._begun if not rest}
-        self._may_end = bool(whole)
-        if whole:
-            self._left = [one for one in self._left if one.sentence not in whole]
-            self._begun = self._later()
+    With nothing where they have none. Sentences longer than ``decoding`` allows are left out, as
+    long as others are not.
+    """
+    template = model.template
+    found = quotations(passages)
+    short = [one for one in found if len(template.content(one.id)) <= decoding.max_new_tokens]
+    said = _nearest(model, conversation, reading, short or found) if found else ""
+    writer = Writer(model.tokenizer, template.stop, decoding)
+    pieces = writer.write([*template.content(said), min(template.stop)])
+    read = len(reading.tokens) + len(template.passages_block(passages))
+    return Generation(iter(pieces), writer, read)
 
-    def guess(self, written: Sequence[int], most: int) -> list[int]:
-        """The tokens, ``most`` at most, that follow whatever the LM prefers."""
-        del written  # all of it was pushed
-        found: list[int] = []
-        rests: Collection[Sequence[int]] = [] if self._may_end else [r for _, r in self._begun]
-        while rests and all(rests) and len(found) < most:
-            choices = {rest[0] for rest in rests}
-            if len(choices) > 1:
-                break
-            found += choices
-            rests = [rest[1:] for rest in rests]
-        return found
 
-    def learn(self, guessed: int, right: int) -> None:
-        """Nothing: guesses are what is allowed."""
+def quotations(passages: Sequence[Passage]) -> list[Passage]:
+    """All sentences that may be quoted; their ids are how they are written, with a mark.
 
-    def _later(self) -> list[tuple[_Quotation, list[int]]]:
-        """What is left and fits, as it is written after another quotation."""
-        # Tokenisers write a blank before a word in ways of their own, so it is read off a text.
-        before = self._template.content(_MARK)
-        found = []
-        for one in self._left:
-            tokens = self._template.content(f"{_MARK} {one.text}")
-            joined = tokens[: len(before)] == before
-            tokens = tokens[len(before) :] if joined else self._template.content(one.text)
-            if len(tokens) <= self._room:
-                found.append((one, tokens))
-        return found
+    Of a sentence that is there several times, the first.
+    """
+    found: dict[str, Passage] = {}
+    for number, passage in enumerate(passages, start=1):
+        for sentence in quotable(passage.text):
+            found.setdefault(sentence, Passage(f"{sentence} [{number}]", sentence))
+    return list(found.values())
 
 
 def quotable(text: str) -> Iterator[str]:
@@ -101,3 +80,22 @@ def quotable(text: str) -> Iterator[str]:
         bare = without_marks(sentence).strip()
         if any(map(str.isalnum, bare)) and sentence.startswith(bare):
             yield bare
+
+
+def _nearest(
+    model: ConversationalModel,
+    conversation: Conversation,
+    reading: Reading,
+    found: Sequence[Passage],
+) -> str:
+    texts = [one.text for one in found]
+    embedded = model.encode_now([model.template.response_document(text) for text in texts])
+    by_words = score_texts(conversation.turns[-1].query, texts)
+    rankings = [_ranking(found, scores) for scores in (embedded @ reading.embedding, by_words)]
+    (best,) = score_fusion(rankings, 1, depth=len(found))
+    return best.passage.id
+
+
+def _ranking(found: Sequence[Passage], scores: np.ndarray) -> list[ScoredPassage]:
+    order = np.argsort(-scores, kind="stable")
+    return [ScoredPassage(found[place], float(scores[place])) for place in order]

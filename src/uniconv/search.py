@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from uniconv.decoding import Decoding, Generation
 from uniconv.engine import Engine
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
+from uniconv.quotations import respond
 from uniconv.remote.model import RemoteModel
 from uniconv.retrieval.filters import MetadataFilters, wanted
 from uniconv.retrieval.interface import Index
@@ -47,9 +48,9 @@ class SearchSettings:
     model's scores with BM25's for the whole conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
-    below it. ``quote`` overrides the model's setting of whether answers are whole sentences of the
-    passages. ``filters`` leave only passages whose metadata has the value, or one of the values,
-    that they name for a field.
+    below it. ``quote`` overrides the model's setting of whether an answer is a sentence of
+    the passages (:mod:`uniconv.quotations`). ``filters`` leave only passages whose metadata has
+    the value, or one of the values, that they name for a field.
     """
 
     retriever: Retriever = "hybrid"
@@ -79,15 +80,19 @@ class SearchSettings:
             raise ConfigError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
         try:
             wanted(self.filters)
-            Decoding(**self.decoding)
+            _ = self.decoding
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
     @property
-    def decoding(self) -> dict[str, Any]:
-        """The options of ``generate``."""
-        names = ("quote", "max_new_tokens", "temperature", "top_p", "stop", "seed")
-        return {"stop_loops": True, **{name: getattr(self, name) for name in names}}
+    def decoding(self) -> Decoding:
+        """How answers are written.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        names = ("max_new_tokens", "temperature", "top_p", "stop", "seed")
+        return Decoding(stop_loops=True, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(slots=True)
@@ -208,7 +213,9 @@ class ConversationalSearch:
         if found:
             best = [scored.passage for scored in passages[: settings.read]]
             cited = self.model.fitting(reading, best, settings.max_new_tokens)
-            generation = self.model.generate(reading, cited, **settings.decoding)
+            generation = respond(
+                self.model, conversation, reading, cited, settings.decoding, settings.quote
+            )
         else:
             generation = Generation.fixed(settings.nothing_found, len(reading.tokens))
         return AnswerStream(

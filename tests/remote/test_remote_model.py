@@ -14,9 +14,11 @@ from vllm_server import BLOCK, VLLM, Refusal, vllm_server
 
 from tiny import tiny_uniconv
 from tiny_index import tiny_index
+from uniconv.decoding import Decoding
 from uniconv.engine import Engine
-from uniconv.errors import ConfigError, ModelError, RemoteError
+from uniconv.errors import ModelError, RemoteError
 from uniconv.model import Settings, UniConv
+from uniconv.quotations import respond
 from uniconv.remote.embeddings import EmbeddingServer
 from uniconv.remote.generator import Generator
 from uniconv.remote.model import RemoteModel
@@ -135,12 +137,16 @@ def test_sampling_is_passed_on(remote: RemoteModel, vllm: VLLM) -> None:
     assert wanted.items() <= sent.items()
 
 
-def test_a_server_can_not_be_held_to_quotations(model: UniConv, vllm: VLLM) -> None:
+def test_a_quotation_takes_no_server_that_writes(model: UniConv, vllm: VLLM) -> None:
     quoting = UniConv(model.network, model.tokenizer, model.template, Settings(quote=True))
     remote = RemoteModel(quoting, Generator(at(vllm), model.template))
-    assert list(remote.generate(TALK, PASSAGES, max_new_tokens=4))
-    with pytest.raises(ConfigError, match="can't be held to quotations"):
-        remote.generate(TALK, PASSAGES, max_new_tokens=4, quote=True)
+    decoding = Decoding(max_new_tokens=40)
+    before = len(vllm.completions())
+    for quotes in (None, True):  # unless it is told, it has its server write
+        said = "".join(respond(remote, TALK, remote.read(TALK), PASSAGES, decoding, quotes))
+        assert len(vllm.completions()) == before + 1
+    expected = respond(quoting, TALK, quoting.read(TALK), PASSAGES, decoding)
+    assert said == "".join(expected)
 
 
 def test_a_lost_stream_goes_on(model: UniConv, remote: RemoteModel, vllm: VLLM) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from uniconv.errors import ConfigError
 from uniconv.retrieval import bm25_blocks
-from uniconv.retrieval.bm25 import BM25, check_language
+from uniconv.retrieval.bm25 import BM25, check_language, score_texts
 
 TEXTS = [
     "The old harbour tower",
@@ -102,3 +102,15 @@ def test_an_index_made_in_blocks_is_that_of_bm25s(tmp_path, monkeypatch):
         *("data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy"),
         *("params.index.json", "vocab.index.json"),
     }
+
+
+def test_a_few_texts_are_scored_as_an_index_of_them_would(tmp_path):
+    index = BM25.build(iter(TEXTS), tmp_path, language=None)
+    for query in ("the harbour", "GLACIER?", "tower tower", "unknown", "", "a"):
+        expected = index.scores(query, range(len(TEXTS)))
+        np.testing.assert_allclose(score_texts(query, TEXTS), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("texts", [["", "?"], ["a"]])
+def test_texts_without_words_score_nothing(texts):
+    assert score_texts("the harbour", texts).tolist() == [0.0] * len(texts)

@@ -72,7 +72,7 @@ def chat(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
-        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
+        quote: Whether answers are sentences of the passages, in place of the model's setting.
     """
     from uniconv.cli.searches import open_search
     from uniconv.cli.terminal import hold_conversation
@@ -98,7 +98,7 @@ def serve(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
-        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
+        quote: Whether answers are sentences of the passages, in place of the model's setting.
     """
     try:
         from uniconv.serving.run import serve as run
@@ -193,7 +193,7 @@ def mcp(
         remote: Servers that run the model.
         model: Where the index's model is now, if it has moved.
         read: How many of the retrieved passages the model reads for an answer.
-        quote: Whether answers are whole sentences of the passages, in place of the model's setting.
+        quote: Whether answers are sentences of the passages, in place of the model's setting.
     """
     from uniconv.cli.searches import open_search
     from uniconv.serving.mcp import create_server

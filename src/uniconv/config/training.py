@@ -110,7 +110,7 @@ class DataConfig:
     """0: context identification tells a response from those of other turns, as in the paper. Above
     0: its query has the passages of the grounded prompt, what it has to tell is the sentence of
     the relevant one that is nearest to the response in words, and up to so many of the other
-    sentences are its hard negatives: what choosing a quotation asks."""
+    sentences are its hard negatives."""
     unanswerable: float = number(0.0, least=0, most=1)
     """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
     relevant passages are left out, and the response says that nothing was found."""

@@ -83,7 +83,7 @@ class Engine(ConversationalModel):
     ) -> Iterator[str]:
         if writer.finish_reason is not None:
             return iter(())
-        drafts = sampler.quotations or PromptLookup(suffix) if self._settings.draft_tokens else None
+        drafts = PromptLookup(suffix) if self._settings.draft_tokens else None
         job = Writing(reading.tokens, suffix, writer, sampler, drafts, self._scheduler.counts)
         self._scheduler.submit([job])
         return Pieces(job)
@@ -92,7 +92,19 @@ class Engine(ConversationalModel):
         self, sequences: Sequence[Tokens], *, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
         """As :meth:`UniConv.encode`, between what else is to do."""
-        jobs = [Embedding(self.model, list(tokens)) for tokens in sequences]
+        return self._embed(sequences, progress)
+
+    def encode_now(self, sequences: Sequence[Tokens]) -> np.ndarray:
+        return self._embed(sequences, background=False)
+
+    def _embed(
+        self,
+        sequences: Sequence[Tokens],
+        progress: Callable[[int], None] | None = None,
+        *,
+        background: bool = True,
+    ) -> np.ndarray:
+        jobs = [Embedding(self.model, list(tokens), background=background) for tokens in sequences]
         self._scheduler.submit(jobs)
         embeddings = np.empty((len(jobs), self.model.dimension), np.float32)
         for row, job in enumerate(jobs):

@@ -20,7 +20,6 @@ from uniconv.engine.drafts import PromptLookup
 from uniconv.engine.kv import KVBuffer
 from uniconv.engine.sessions import Session, SessionCache
 from uniconv.model import UniConv
-from uniconv.quotations import Quotations
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ class Job(ABC):
 
     kv: KVBuffer
     session: Session | None = None
-    background = False
+    background: bool = False
     """Whether it comes after all else."""
 
     def __init__(self, tokens: list[int], cancelled: Event | None = None) -> None:
@@ -93,10 +92,16 @@ class Job(ABC):
 class Embedding(Job):
     """Embeds a sequence that ends with the marker; nothing of it is kept."""
 
-    background = True
-
-    def __init__(self, model: UniConv, tokens: list[int], cancelled: Event | None = None) -> None:
+    def __init__(
+        self,
+        model: UniConv,
+        tokens: list[int],
+        cancelled: Event | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
         super().__init__(tokens, cancelled)
+        self.background = background
         self.result: Future[Any] = Future()
         self._model = model
         self._states: list[Tensor] = []
@@ -131,8 +136,6 @@ class Embedding(Job):
 
 class ReadingJob(Embedding):
     """Reads a conversation and the marker, which is a branch that isn't kept."""
-
-    background = False
 
     def __init__(
         self, model: UniConv, tokens: list[int], counts: Counts, cancelled: Event | None
@@ -176,7 +179,7 @@ class Writing(Job):
         suffix: list[int],
         writer: Writer,
         sampler: Sampler,
-        drafts: PromptLookup | Quotations | None,
+        drafts: PromptLookup | None,
         counts: Counts,
     ) -> None:
         super().__init__(tokens + suffix)

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uniconv.citations import Marks
+from uniconv.decoding import Decoding
 from uniconv.evaluation.chat_api import ChatClient
 from uniconv.evaluation.grounding import content_words
 from uniconv.evaluation.prompts import CHECKSUM, answer_messages
+from uniconv.quotations import respond
 from uniconv.sentences import sentences
 from uniconv.types import Conversation, Passage
 
@@ -69,13 +71,8 @@ class ModelGenerator:
         reading = self._model.read(conversation)
         read = self._model.fitting(reading, passages, self._max_new_tokens)
         begun = time.perf_counter()
-        pieces = self._model.generate(
-            reading,
-            read,
-            max_new_tokens=self._max_new_tokens,
-            stop_loops=True,
-            quote=self._quote,
-        )
+        decoding = Decoding(max_new_tokens=self._max_new_tokens, stop_loops=True)
+        pieces = respond(self._model, conversation, reading, read, decoding, self._quote)
         text = "".join(Marks(len(read)).clean(pieces)).strip()
         timings = {"read": begun - started, "write": time.perf_counter() - begun}
         return Response(text, read, timings)

@@ -15,7 +15,6 @@ import torch
 from uniconv.conversational import ConversationalModel, Reading
 from uniconv.decoding import Sampler, Writer
 from uniconv.engine import Engine
-from uniconv.errors import ConfigError
 from uniconv.model import Settings, UniConv
 from uniconv.remote.embeddings import EmbeddingServer
 from uniconv.remote.generator import Generator
@@ -76,11 +75,7 @@ class RemoteModel(ConversationalModel):
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
     ) -> Iterator[str]:
-        if sampler.quotations is not None:
-            raise ConfigError(
-                "a server that writes can't be held to quotations; leave out 'quote', or let the "
-                "index's model write"
-            )
+        del sampler
         return self.generator.write([*reading.tokens, *suffix], writer)
 
 

@@ -74,10 +74,7 @@ class BM25:
         return np.asarray(self._index.get_scores(words)[list(rows)], np.float32)
 
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
-        words: list[list[str]] = bm25s.tokenize(
-            list(texts), stopwords=self._language, return_ids=False, show_progress=False
-        )
-        return words
+        return _words(texts, self._language)
 
     @classmethod
     def build(cls, texts: Iterable[str], folder: Path, language: str | None = "english") -> BM25:
@@ -92,6 +89,26 @@ class BM25:
     def load(cls, folder: Path, language: str | None) -> BM25:
         """Opens what ``build`` wrote; only the vocabulary is read into memory."""
         return cls(bm25s.BM25.load(folder, mmap=True, show_progress=False), language)
+
+
+def score_texts(query: str, texts: Sequence[str]) -> Floats:
+    """The scores of a few texts that are in no index, float32 [len(texts)].
+
+    No language's stop words are left out: among few texts they are as frequent as in many.
+    """
+    words, wanted = _words(texts, None), _words([query], None)[0]
+    if not wanted or not any(words):
+        return np.zeros(len(texts), np.float32)
+    index = bm25s.BM25()
+    index.index(words, show_progress=False)
+    return np.asarray(index.get_scores(wanted), np.float32)
+
+
+def _words(texts: Sequence[str], language: str | None) -> list[list[str]]:
+    words: list[list[str]] = bm25s.tokenize(
+        list(texts), stopwords=language, return_ids=False, show_progress=False
+    )
+    return words
 
 
 def passage_text(passage: Passage) -> str:
