@@ -124,8 +124,8 @@ def test_a_quotation_counts_and_ends_as_any_response_does() -> None:
     whole = quoting(model, PASSAGES)
     text = "".join(whole)
     assert whole.completion_tokens == len(model.template.content(text))
-    block = model.template.passages_block(PASSAGES)
-    assert whole.prompt_tokens == len(model.template.conversation(TALK)) + len(block)
+    read = [model.template.response_document(one.text) for one in quotations(PASSAGES)]
+    assert whole.prompt_tokens == len(model.template.conversation(TALK)) + sum(map(len, read))
     assert whole.finish_reason == "stop"
     assert quote(model, PASSAGES, stop=[text[3:6]]) == text[:3].strip()
 

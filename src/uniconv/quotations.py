@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 
 import numpy as np
 
@@ -52,11 +53,18 @@ def quote(
     template = model.template
     found = quotations(passages)
     short = [one for one in found if len(template.content(one.id)) <= decoding.max_new_tokens]
-    said = _nearest(model, conversation, reading, short or found) if found else ""
+    found = short or found
+    documents = [template.response_document(one.text) for one in found]
     writer = Writer(model.tokenizer, template.stop, decoding)
-    pieces = writer.write([*template.content(said), min(template.stop)])
-    read = len(reading.tokens) + len(template.passages_block(passages))
-    return Generation(iter(pieces), writer, read)
+
+    def pieces(question: str) -> list[str]:
+        said = _nearest(found, model.encode_now(documents) @ reading.embedding, question)
+        return writer.write([*template.content(said), min(template.stop)])
+
+    # Nothing is embedded before somebody listens, and he may leave at any moment: a generator
+    # could not be closed while another thread runs it.
+    later = chain.from_iterable(map(pieces, [conversation.turns[-1].query]))
+    return Generation(later, writer, len(reading.tokens) + sum(map(len, documents)))
 
 
 def quotations(passages: Sequence[Passage]) -> list[Passage]:
@@ -82,16 +90,11 @@ def quotable(text: str) -> Iterator[str]:
             yield bare
 
 
-def _nearest(
-    model: ConversationalModel,
-    conversation: Conversation,
-    reading: Reading,
-    found: Sequence[Passage],
-) -> str:
-    texts = [one.text for one in found]
-    embedded = model.encode_now([model.template.response_document(text) for text in texts])
-    by_words = score_texts(conversation.turns[-1].query, texts)
-    rankings = [_ranking(found, scores) for scores in (embedded @ reading.embedding, by_words)]
+def _nearest(found: Sequence[Passage], similarities: np.ndarray, question: str) -> str:
+    if not found:
+        return ""
+    by_words = score_texts(question, [one.text for one in found])
+    rankings = [_ranking(found, scores) for scores in (similarities, by_words)]
     (best,) = score_fusion(rankings, 1, depth=len(found))
     return best.passage.id
 
