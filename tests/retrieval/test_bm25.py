@@ -114,3 +114,9 @@ def test_a_few_texts_are_scored_as_an_index_of_them_would(tmp_path):
 @pytest.mark.parametrize("texts", [["", "?"], ["a"]])
 def test_texts_without_words_score_nothing(texts):
     assert score_texts("the harbour", texts).tolist() == [0.0] * len(texts)
+
+
+def test_scoring_texts_tells_nothing(caplog):
+    caplog.set_level("DEBUG")
+    score_texts("harbour", TEXTS)
+    assert not caplog.records

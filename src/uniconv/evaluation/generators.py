@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uniconv.citations import Marks
-from uniconv.decoding import Decoding
 from uniconv.evaluation.chat_api import ChatClient
 from uniconv.evaluation.grounding import content_words
 from uniconv.evaluation.prompts import CHECKSUM, answer_messages
-from uniconv.quotations import respond
 from uniconv.sentences import sentences
 from uniconv.types import Conversation, Passage
 
@@ -67,6 +65,9 @@ class ModelGenerator:
 
     def respond(self, conversation: Conversation, passages: Sequence[Passage]) -> Response:
         """As search does: passages that the context can't hold are not read."""
+        from uniconv.decoding import Decoding  # which bring torch, for which the help needn't wait
+        from uniconv.quotations import respond
+
         started = time.perf_counter()
         reading = self._model.read(conversation)
         read = self._model.fitting(reading, passages, self._max_new_tokens)

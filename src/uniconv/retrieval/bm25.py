@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from uniconv.errors import ConfigError
 from uniconv.retrieval.bm25_blocks import write_bm25
 from uniconv.retrieval.vectors import Floats, Rows
 from uniconv.types import Passage
+
+logging.getLogger("bm25s").setLevel(logging.INFO)  # it sets itself to tell of every index it builds
 
 
 def stop_words(language: str | None) -> list[str]:
