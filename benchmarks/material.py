@@ -17,7 +17,8 @@ from uniconv.config import DataConfig, Objectives, Source
 from uniconv.model import UniConv
 from uniconv.pretrained import default_device
 from uniconv.templates import Limits, load_template
-from uniconv.training.collate import Batch, Collator
+from uniconv.training.batch import Batch
+from uniconv.training.collate import Collator
 from uniconv.training.examples import Example, Examples
 from uniconv.types import Conversation, Passage, Turn
 

@@ -33,7 +33,7 @@ from transformers import MistralConfig, MistralForCausalLM
 from machine import forked_bytes
 from uniconv.config import Adapter, ModelConfig
 from uniconv.model import UniConv
-from uniconv.training.collate import Contrast, Writing
+from uniconv.training.batch import Contrast, Writing
 from uniconv.training.forwards import Outputs, Shared
 from uniconv.training.gradcache import Cached
 from uniconv.training.network import parameter_groups, unfreeze

@@ -33,7 +33,8 @@ from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import UniConv
 from uniconv.states import padded
 from uniconv.templates import Limits
-from uniconv.training.collate import Batch, Collator
+from uniconv.training.batch import Batch
+from uniconv.training.collate import Collator
 from uniconv.training.examples import POOL, read_examples
 from uniconv.training.forwards import Forward, Separate, Shared
 from uniconv.training.gradcache import Cached

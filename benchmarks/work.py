@@ -17,7 +17,7 @@ from torch import nn
 
 from machine import Limits
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Batch, Contrast
+from uniconv.training.batch import PARTS, Batch, Contrast
 from uniconv.tree import Tokens
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from uniconv.sentences import sentences
+
 # Only from the first of several blanks on, or a long run of them would take quadratic time.
 _MARKS = re.compile(r"(?<!\s)\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _BEGUN_MARK = re.compile(r"\s*(\[[\[\d\s,]*)?$")
@@ -50,3 +52,14 @@ class Marks:
 
 def _numbers(match: re.Match[str]) -> list[int]:
     return [int(number) for number in match.group(1).split(",")]
+
+
+def quotable(text: str) -> Iterator[str]:
+    """A text's sentences that have words, without marks at their ends.
+
+    One with a mark inside would be read as citing.
+    """
+    for sentence in sentences(text):
+        bare = without_marks(sentence).strip()
+        if any(map(str.isalnum, bare)) and sentence.startswith(bare):
+            yield bare

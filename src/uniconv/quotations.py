@@ -6,18 +6,17 @@ and by BM25 for the last question, their scores fused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 
 import numpy as np
 
-from uniconv.citations import without_marks
+from uniconv.citations import quotable
 from uniconv.conversational import ConversationalModel, Reading
 from uniconv.decoding import Decoding, Generation, Writer
 from uniconv.retrieval.bm25 import score_texts
 from uniconv.retrieval.fusion import score_fusion
-from uniconv.sentences import sentences
 from uniconv.types import Conversation, Passage, ScoredPassage
 
 
@@ -77,17 +76,6 @@ def quotations(passages: Sequence[Passage]) -> list[Passage]:
         for sentence in quotable(passage.text):
             found.setdefault(sentence, Passage(f"{sentence} [{number}]", sentence))
     return list(found.values())
-
-
-def quotable(text: str) -> Iterator[str]:
-    """A text's sentences that have words, without marks at their ends.
-
-    One with a mark inside would be read as citing.
-    """
-    for sentence in sentences(text):
-        bare = without_marks(sentence).strip()
-        if any(map(str.isalnum, bare)) and sentence.startswith(bare):
-            yield bare
 
 
 def _nearest(found: Sequence[Passage], similarities: np.ndarray, question: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -128,7 +128,7 @@ def test_a_call_may_change_how_text_is_written(search: ConversationalSearch) -> 
     changed = {"temperature": 0.5, "max_new_tokens": 7, "seed": 3, "stop": (".",)}
     assert {name: model.options[name] for name in changed} == changed
     chat.invoke("harbour tower")
-    assert model.options == search.settings.decoding
+    assert model.options == asdict(search.settings.decoding)
 
 
 def test_what_is_not_found_is_told(search: ConversationalSearch) -> None:

@@ -93,13 +93,12 @@ def test_what_is_not_used_is_said(client: httpx.Client) -> None:
 
 def test_options_reach_the_model(client: httpx.Client, model: Scripted) -> None:
     asked = question(temperature=0.5, top_p=0.8, seed=3, stop=["x", "y"], max_tokens=9)
-    client.post(CHAT, json=asked | {"uniconv": {"read": 1, "quote": True}})
+    client.post(CHAT, json=asked | {"uniconv": {"read": 1}})
     client.post(CHAT, json=question(temperature=None, stop=None, stream=None, max_tokens=None))
     client.post(CHAT, json=question(stop="x"))
     [(_, passages, options), (_, _, defaults), (_, _, stopped)] = model.asked
     assert (defaults["stop"], stopped["stop"]) == ((), ("x",))
     assert (defaults["temperature"], defaults["max_new_tokens"]) == (0.0, 128)
-    assert defaults["quote"] is None
     assert len(passages) == 1
     assert options == {
         "temperature": 0.5,
@@ -108,7 +107,6 @@ def test_options_reach_the_model(client: httpx.Client, model: Scripted) -> None:
         "stop": ("x", "y"),
         "max_new_tokens": 9,
         "stop_loops": True,
-        "quote": True,
     }
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tiny import tiny_uniconv
 from uniconv.config import DataConfig, Objectives, Source
-from uniconv.training.collate import PARTS, Batch, Collator, passage_key
+from uniconv.training.batch import PARTS, Batch
+from uniconv.training.collate import Collator, passage_key
 from uniconv.training.examples import Example, Examples, supervises
 from uniconv.types import NOTHING_FOUND, Conversation, Passage, Turn
 

@@ -15,7 +15,8 @@ from training.test_forwards import FIXED, PASSAGES, assert_same, trainable
 from uniconv.config import DataConfig, Distillation, Objectives, Source
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
-from uniconv.training.collate import Batch, Collator
+from uniconv.training.batch import Batch
+from uniconv.training.collate import Collator
 from uniconv.training.distillation import Distiller, TokenTeacher
 from uniconv.training.examples import Example, Examples
 from uniconv.training.forwards import Separate, Shared

@@ -21,7 +21,8 @@ from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Adapter, DataConfig, ModelConfig, Objectives, Source
 from uniconv.model import Settings, UniConv
 from uniconv.templates import Limits
-from uniconv.training.collate import PARTS, Batch, Collator, Contrast, Writing
+from uniconv.training.batch import PARTS, Batch, Contrast, Writing
+from uniconv.training.collate import Collator
 from uniconv.training.examples import Example, Examples
 from uniconv.training.forwards import Forward, Outputs, Separate, Shared, choose
 from uniconv.training.gradcache import Cached

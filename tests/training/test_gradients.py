@@ -12,7 +12,7 @@ from tiny import tiny_uniconv
 from uniconv.config import ModelConfig, Objectives
 from uniconv.model import UniConv
 from uniconv.training import gradients
-from uniconv.training.collate import Batch, Contrast, Writing
+from uniconv.training.batch import Batch, Contrast, Writing
 from uniconv.training.forwards import Forward, Separate, Shared
 from uniconv.training.gradcache import Cached
 from uniconv.training.gradients import compare_gradients

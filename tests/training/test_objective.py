@@ -13,7 +13,7 @@ from torch.nn.functional import log_softmax
 from tiny import FAMILIES, tiny_uniconv
 from uniconv.config import Objectives
 from uniconv.errors import ConfigError
-from uniconv.training.collate import Batch, Contrast, Writing
+from uniconv.training.batch import Batch, Contrast, Writing
 from uniconv.training.forwards import length_groups
 from uniconv.training.objective import Objective
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from uniconv.config.objectives import WEIGHTS
-from uniconv.training.collate import PARTS
+from uniconv.training.batch import PARTS
 from uniconv.training.plan import Plan, SourcePlan, StagePlan
 
 

@@ -75,7 +75,7 @@ class RemoteModel(ConversationalModel):
     def _write(
         self, reading: Reading, suffix: list[int], writer: Writer, sampler: Sampler
     ) -> Iterator[str]:
-        del sampler
+        del sampler  # the server's own
         return self.generator.write([*reading.tokens, *suffix], writer)
 
 

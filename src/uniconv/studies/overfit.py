@@ -22,7 +22,8 @@ from uniconv.data.beir import read_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.errors import ConfigError, DataError
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Collator
+from uniconv.training.batch import PARTS
+from uniconv.training.collate import Collator
 from uniconv.training.examples import Example, Examples
 from uniconv.training.network import unfreeze
 from uniconv.training.objective import Objective

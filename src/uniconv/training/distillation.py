@@ -15,7 +15,7 @@ from torch import Tensor
 from uniconv.config import Distillation, Objectives
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
-from uniconv.training.collate import Batch, Contrast, Writing
+from uniconv.training.batch import Batch, Contrast, Writing
 from uniconv.training.distributed import gather
 from uniconv.training.divergences import SoftTargets, embedding_distances, score_divergence
 from uniconv.training.losses import first_occurrences, prefixes

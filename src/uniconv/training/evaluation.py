@@ -11,7 +11,8 @@ import torch
 
 from uniconv.config import TrainConfig, all_objectives
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Collator
+from uniconv.training.batch import PARTS
+from uniconv.training.collate import Collator
 from uniconv.training.distributed import total
 from uniconv.training.examples import Examples, pool_size, read_examples
 from uniconv.training.objective import Objective

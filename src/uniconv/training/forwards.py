@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from uniconv.model import UniConv
 from uniconv.states import States, padded
-from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
+from uniconv.training.batch import Contrast, Scoring, Writing
 from uniconv.training.distributed import most
 from uniconv.training.divergences import token_divergence
 from uniconv.training.losses import (
@@ -29,6 +29,7 @@ from uniconv.training.losses import (
     response_log_likelihoods,
 )
 from uniconv.training.sharding import is_sharded
+from uniconv.tree import Tokens
 
 
 class Outputs(NamedTuple):

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from uniconv.model import UniConv
-from uniconv.training.collate import Contrast, Scoring, Tokens, Writing
+from uniconv.training.batch import Contrast, Scoring, Writing
 from uniconv.training.forwards import Forward, Loss, Outputs, Precision, choose, walls_of
 from uniconv.training.sharding import is_sharded
+from uniconv.tree import Tokens
 
 Parts = dict[str, Contrast | Writing]
 Rows = dict[str, tuple[list[int], list[int]]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from uniconv.training.collate import PARTS, Batch
+from uniconv.training.batch import PARTS, Batch
 from uniconv.training.distributed import processes, total
 from uniconv.training.objective import Objective
 from uniconv.training.sharding import is_sharded

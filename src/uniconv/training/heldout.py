@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from uniconv.model import UniConv
-from uniconv.training.collate import Writing, passage_key
+from uniconv.training.batch import Writing
+from uniconv.training.collate import passage_key
 from uniconv.training.distributed import processes, rank, total
 from uniconv.training.examples import Example, Examples
 from uniconv.training.objective import Objective

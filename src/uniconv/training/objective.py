@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from uniconv.config import Objectives
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
-from uniconv.training.collate import PARTS, Batch, Contrast, Writing
+from uniconv.training.batch import PARTS, Batch, Contrast, Writing
 from uniconv.training.distillation import Candidates, Distiller
 from uniconv.training.distributed import gather
 from uniconv.training.forwards import Forward, Outputs, choose

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from uniconv.config import Objectives, Source, TrainConfig, all_objectives, check_config
-from uniconv.training.collate import PARTS
+from uniconv.training.batch import PARTS
 from uniconv.training.examples import Example, Examples, read_examples, supervises
 from uniconv.training.sampling import Stream
 from uniconv.training.stages import Course, RunStage

@@ -22,6 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from uniconv.config import TrainConfig, all_objectives, check_config, stage_settings
 from uniconv.training.averaging import Average
+from uniconv.training.batch import PARTS, Batch
 from uniconv.training.checkpoints import (
     Checkpoint,
     check_agreed,
@@ -29,7 +30,7 @@ from uniconv.training.checkpoints import (
     open_run,
     write_snapshot,
 )
-from uniconv.training.collate import PARTS, Batch, Collator
+from uniconv.training.collate import Collator
 from uniconv.training.diagnosis import Diagnosis
 from uniconv.training.distributed import together, total
 from uniconv.training.evaluation import Evaluation, dev_examples
