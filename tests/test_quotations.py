@@ -20,6 +20,7 @@ from uniconv.model import Settings, UniConv
 from uniconv.quotations import quotations, respond
 from uniconv.templates import Limits
 from uniconv.types import Conversation, Passage
+from waiting import until
 
 PASSAGES = [
     Passage("tower", "The tower was built in 1893.[7] The tower fell. Who built it? A family."),
@@ -147,8 +148,7 @@ def test_a_quotation_does_not_wait_for_passages_that_are_encoded() -> None:
         many = [Passage(str(number), "harbour " * 30) for number in range(600)]
         encoding = Thread(target=engine.encode_passages, args=(many,))
         encoding.start()
-        while not engine.statistics.steps:
-            pass
+        until(lambda: engine.statistics.steps)
         assert quote(engine, PASSAGES) == quote(model, PASSAGES)
         assert encoding.is_alive()
         encoding.join()

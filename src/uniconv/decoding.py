@@ -183,8 +183,9 @@ class Writer:
         """The pieces of a response whose tokens are known, up to where it ends."""
         pieces = []
         for token in tokens:
-            if self.finish_reason is None:
-                pieces.append(self.push(token))
+            if self.finish_reason is not None:
+                break
+            pieces.append(self.push(token))
         return pieces
 
     def push_text(self, text: str) -> str:

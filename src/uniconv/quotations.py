@@ -51,14 +51,17 @@ def quote(
     """
     template = model.template
     found = quotations(passages)
-    short = [one for one in found if len(template.content(one.id)) <= decoding.max_new_tokens]
+    if not found:
+        return Generation.fixed("", len(reading.tokens))
+    written = {one.id: template.content(one.id) for one in found}
+    short = [one for one in found if len(written[one.id]) <= decoding.max_new_tokens]
     found = short or found
     documents = [template.response_document(one.text) for one in found]
     writer = Writer(model.tokenizer, template.stop, decoding)
 
     def pieces(question: str) -> list[str]:
         said = _nearest(found, model.encode_now(documents) @ reading.embedding, question)
-        return writer.write([*template.content(said), min(template.stop)])
+        return writer.write([*written[said], min(template.stop)])
 
     # Nothing is embedded before somebody listens, and he may leave at any moment: a generator
     # could not be closed while another thread runs it.
@@ -79,8 +82,6 @@ def quotations(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _nearest(found: Sequence[Passage], similarities: np.ndarray, question: str) -> str:
-    if not found:
-        return ""
     by_words = score_texts(question, [one.text for one in found])
     rankings = [_ranking(found, scores) for scores in (similarities, by_words)]
     (best,) = score_fusion(rankings, 1, depth=len(found))

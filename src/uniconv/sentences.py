@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 # A sentence ends with its closing quotes and its citation marks; a mark may follow the full stop.
 _SENTENCE_END = re.compile(
@@ -35,6 +36,10 @@ def sentences(text: str) -> list[str]:
 
 def shared_words(one: str, other: str) -> float:
     """The F-measure of the words that two texts share, counted with repetitions, from 0 to 1."""
-    words = [Counter(_WORD.findall(text.lower())) for text in (one, other)]
-    both = words[0].total() + words[1].total()
-    return 2 * (words[0] & words[1]).total() / both if both else 0.0
+    return f_measure(_WORD.findall(one.lower()), _WORD.findall(other.lower()))
+
+
+def f_measure(words: Sequence[str], others: Sequence[str]) -> float:
+    """The harmonic mean of precision and recall of words, counted with repetitions; 0 for none."""
+    shared = (Counter(words) & Counter(others)).total()
+    return 2 * shared / (len(words) + len(others)) if shared else 0.0

@@ -115,6 +115,11 @@ class DataConfig:
     """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
     relevant passages are left out, and the response says that nothing was found."""
 
+    def shows_others(self, objectives: Objectives) -> bool:
+        """Whether some part of the objective reads distracting passages with a relevant one."""
+        weights = objectives.read
+        return bool(weights.gamma or (weights.alpha and self.sentence_negatives))
+
 
 @dataclass(frozen=True, slots=True)
 class Optimisation:

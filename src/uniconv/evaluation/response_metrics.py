@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import Any, Literal
+
+from uniconv.sentences import f_measure
 
 Scoring = Literal["squad", "coqa", "quac"]
 Metric = Callable[[str, str], float]
@@ -44,8 +45,7 @@ def token_f1(prediction: str, reference: str) -> float:
     predicted, expected = normalise(prediction).split(), normalise(reference).split()
     if not predicted or not expected:
         return float(predicted == expected)
-    shared = sum((Counter(predicted) & Counter(expected)).values())
-    return 2 * shared / (len(predicted) + len(expected))
+    return f_measure(predicted, expected)
 
 
 def rouge_l(prediction: str, reference: str) -> float:

@@ -99,12 +99,12 @@ def score_texts(query: str, texts: Sequence[str]) -> Floats:
 
     No language's stop words are left out: among few texts they are as frequent as in many.
     """
-    words, wanted = _words(texts, None), _words([query], None)[0]
-    if not wanted or not any(words):
+    words = _words(texts, None)
+    if not any(words):
         return np.zeros(len(texts), np.float32)
     index = bm25s.BM25()
     index.index(words, show_progress=False)
-    return np.asarray(index.get_scores(wanted), np.float32)
+    return BM25(index, None).scores(query, range(len(texts)))
 
 
 def _words(texts: Sequence[str], language: str | None) -> list[list[str]]:

@@ -70,8 +70,8 @@ class Collator:
         if writes or (identifies and sentences):
             shown = self._shown(example, positives, None if missing else positive, rng) or shown
         if identifies:
-            answered = shown if positive in shown and sentences else [positive]
-            self._add_cii(batch.cii, context, answered, positive, response, rng)
+            read = shown if positive in shown and sentences else [positive]
+            self._add_cii(batch.cii, context, read, positive, response, rng)
         if writes:
             self._add_grounded(batch.grounded, example, shown, positive, response)
 

@@ -122,8 +122,7 @@ def read_examples(
 
 def pool_size(data: DataConfig, weights: Objectives) -> int:
     """Passages of a source's corpora to keep as random negatives, a fair sample; 0 for none."""
-    shown = weights.read.gamma or (weights.alpha and data.sentence_negatives)
-    return _POOL if data.random_negatives or shown else 0
+    return _POOL if data.random_negatives or data.shows_others(weights) else 0
 
 
 def supervises(source: Source, turn: Turn, weights: Objectives) -> dict[str, bool]:

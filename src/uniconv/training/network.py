@@ -139,7 +139,7 @@ def check_length(model: UniConv, template: Template, config: TrainConfig, name: 
     limits, weights = template.limits, all_objectives(config).read
     longest = limits.conversation + limits.response + len(template.answer_suffix())
     shown = 1 if weights.alpha else 0
-    if weights.gamma or (shown and config.data.sentence_negatives):
+    if config.data.shows_others(weights):
         shown = config.data.grounded_passages
     if shown:
         empty = template.answer_suffix([Passage("", "")] * shown)
