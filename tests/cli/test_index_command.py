@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from command import run
 from tiny import tiny_uniconv
+from uniconv.retrieval import workers
+from uniconv.retrieval.sharing import encode_share
 
 
 @pytest.fixture
@@ -36,6 +39,17 @@ def test_jobs_prepare_share_and_merge(command, tmp_path):
     for again in ("--prepare", "--shard=0/2", "--processes=2"):
         assert command(documents, again) == (0, "nothing has changed\n")
     assert "5 passages, 0 of them encoded now" in command(documents)[1]
+
+
+def test_the_time_of_several_processes_is_counted(command, tmp_path, monkeypatch):
+    now = time.monotonic
+
+    def encode_for_an_hour(out, load, processes):
+        encode_share(out, load(), 0, 1)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
+
+    monkeypatch.setattr(workers, "encode_in_processes", encode_for_an_hour)
+    assert "5 of them encoded now, in 360" in command(tmp_path / "documents", "--processes=2")[1]
 
 
 @pytest.mark.parametrize(

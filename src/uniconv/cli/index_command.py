@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -155,6 +157,7 @@ def _encode_elsewhere(
 ) -> None:
     from uniconv.retrieval.sharing import merge_index
 
+    started = time.monotonic()
     plan = _prepare(begin, load)
     if plan is None:
         print("nothing has changed")
@@ -168,4 +171,5 @@ def _encode_elsewhere(
         from uniconv.retrieval.workers import encode_in_processes
 
         encode_in_processes(out, load, processes or 1)
-    print(merge_index(out, exact_below=exact_below))
+    merged = merge_index(out, exact_below=exact_below)
+    print(replace(merged, seconds=time.monotonic() - started))
