@@ -51,7 +51,6 @@ def test_quotations_are_sentences_once_each_with_their_marks() -> None:
     assert [one.id for one in quotations(PASSAGES)] == [
         "The tower was built in 1893. [1]",
         "The tower fell. [1]",
-        "Who built it? [1]",
         "A family. [1]",
         "Ice deforms under its own weight. [2]",
         "first [3]",
@@ -63,6 +62,12 @@ def test_quotations_are_sentences_once_each_with_their_marks() -> None:
 def test_what_would_be_read_as_a_mark_is_not_quoted() -> None:
     passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.\n|---|--:|")
     assert quotations([passage]) == [Passage("An odd one. [1]", "An odd one.")]
+
+
+def test_what_heads_or_asks_is_not_quoted() -> None:
+    text = "# Costs\nWhat is it?\n这是什么？\nTitle\n=====\n"
+    text += "| what | how much |\n|---|--:|\n| tea | 3 |\nAn end.\n---"
+    assert [one.text for one in quotations([Passage("page", text)])] == ["| tea | 3 |", "An end."]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["bytes", "sentencepiece"])

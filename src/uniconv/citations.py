@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from uniconv.sentences import sentences
 
 # Only from the first of several blanks on, or a long run of them would take quadratic time.
 _MARKS = re.compile(r"(?<!\s)\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_RULE = " |:+=-"  # what stands below a heading, or below the head of a table
 _BEGUN_MARK = re.compile(r"\s*(\[[\[\d\s,]*)?$")
 
 
@@ -55,11 +57,15 @@ def _numbers(match: re.Match[str]) -> list[int]:
 
 
 def quotable(text: str) -> Iterator[str]:
-    """A text's sentences that have words, without marks at their ends.
+    """A text's sentences that can answer something, without marks at their ends.
 
-    One with a mark inside would be read as citing.
+    Not questions, nor headings and heads of tables, nor what has no words. One with a mark inside
+    would be read as citing.
     """
-    for sentence in sentences(text):
+    for sentence, below in pairwise([*sentences(text), ""]):
         bare = without_marks(sentence).strip()
-        if any(map(str.isalnum, bare)) and sentence.startswith(bare):
+        ruled = below and not below.strip(_RULE)
+        heads = bare.startswith("#") or (ruled and not bare.endswith("."))
+        asks = bare.endswith(("?", "？"))
+        if any(map(str.isalnum, bare)) and not heads and not asks and sentence.startswith(bare):
             yield bare
