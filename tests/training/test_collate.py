@@ -139,6 +139,12 @@ def test_hard_negatives_are_sampled_from_the_turn() -> None:
     assert seen == {tuple(document) for document in _passages("n1", "n2", "n3")}
 
 
+@pytest.mark.parametrize("own, expected", [(None, 2), (0, 0), (3, 3)])
+def test_a_source_may_have_its_own_number_of_hard_negatives(own: int | None, expected: int) -> None:
+    batch = _batch(1, data={"hard_negatives": 2}, source={"hard_negatives": own})
+    assert len(batch.retrieval.documents) == 1 + expected
+
+
 def test_random_negatives_fill_up() -> None:
     documents = _batch(3, data={"random_negatives": True}).retrieval.documents
     assert documents[:2] == _passages("b", "n1")

@@ -53,6 +53,9 @@ class Source:
     such as [2], is added to them; for responses that rest on one passage and have no marks yet."""
     allow_evaluation_only: bool = False
     """false: a set that is meant for evaluation only is refused as a training source."""
+    hard_negatives: int | None = number(None, least=0)
+    """none: as many of a turn's own negatives as ``data.hard_negatives`` says. A number: so many;
+    short passages cost little."""
     name: str | None = None
     """none: what stages call it; without one the name of its set's folder or of its files."""
 

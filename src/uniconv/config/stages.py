@@ -177,7 +177,8 @@ def refresh_problems(config: TrainConfig) -> Iterator[str]:
             yield "data.refresh.every_steps: is not set, nor refresh in a stage: nothing is mined"
         return
     objectives = all_objectives(config)
-    if not config.data.hard_negatives and not objectives.gamma:
+    drawn = [config.data.hard_negatives, *(source.hard_negatives for source in sources)]
+    if not any(drawn) and not objectives.gamma:
         yield "data.refresh: data.hard_negatives is 0, so that no negatives would be drawn"
     if config.optimisation.parallel == "fsdp":
         yield "data.refresh: no process has a whole model to mine with; set parallel to ddp"
