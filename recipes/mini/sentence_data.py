@@ -48,24 +48,24 @@ class Sentences:
         relevant = next((passages[id] for id in turn.positives if id in passages), None)
         if relevant is None:
             return bare
-        near = {text: shared_words(text, said) for text in quotable(relevant.text)}
-        best = max(near, key=near.__getitem__, default="")
-        if near.get(best, 0.0) < _NEAR:
-            return bare
         read = [passages[id] for id in turn.negatives if id in passages]
-        others = [
-            self._id(passage, text)
+        near = {
+            (passage.title, text): shared_words(text, said)
             for passage in (relevant, *self._rng.sample(read, min(_READ, len(read))))
             for text in quotable(passage.text)
-            if shared_words(text, said) <= near[best] / 2
-        ]
-        others = list(dict.fromkeys(others))
+        }
+        own = [(relevant.title, text) for text in quotable(relevant.text)]
+        best = max(own, key=near.__getitem__, default=("", ""))
+        if near.get(best, 0.0) < _NEAR:
+            return bare
+        others = [one for one in near if near[one] <= near[best] / 2]
         negatives = self._rng.sample(others, min(_NEGATIVES, len(others)))
-        return replace(bare, positives=(self._id(relevant, best),), negatives=tuple(negatives))
+        ids = tuple(self._id(*one) for one in negatives)
+        return replace(bare, positives=(self._id(*best),), negatives=ids)
 
-    def _id(self, passage: Passage, text: str) -> str:
-        new = Passage(f"s{len(self.corpus)}", text, passage.title)
-        return self.corpus.setdefault((passage.title, text), new).id
+    def _id(self, title: str, text: str) -> str:
+        new = Passage(f"s{len(self.corpus)}", text, title)
+        return self.corpus.setdefault((title, text), new).id
 
 
 def sentence_conversations(

@@ -177,8 +177,7 @@ def refresh_problems(config: TrainConfig) -> Iterator[str]:
             yield "data.refresh.every_steps: is not set, nor refresh in a stage: nothing is mined"
         return
     objectives = all_objectives(config)
-    drawn = [config.data.hard_negatives, *(source.hard_negatives for source in sources)]
-    if not any(drawn) and not objectives.gamma:
+    if not any(map(config.data.negatives_of, sources)) and not objectives.gamma:
         yield "data.refresh: data.hard_negatives is 0, so that no negatives would be drawn"
     if config.optimisation.parallel == "fsdp":
         yield "data.refresh: no process has a whole model to mine with; set parallel to ddp"

@@ -115,6 +115,10 @@ class DataConfig:
     """0: grounded prompts hold what answers them. 0.2, for instance: in that part of them the
     relevant passages are left out, and the response says that nothing was found."""
 
+    def negatives_of(self, source: Source) -> int:
+        """How many hard negatives are sampled for a query of a source."""
+        return self.hard_negatives if source.hard_negatives is None else source.hard_negatives
+
     def shows_others(self, objectives: Objectives) -> bool:
         """Whether some part of the objective reads distracting passages with a relevant one."""
         weights = objectives.read

@@ -49,9 +49,7 @@ class Collator:
         positive = rng.choice(positives) if positives else None
         if self._weights.retrieval:
             if source.retrieval == "passages" and positive is not None:
-                own = source.hard_negatives
-                wanted = self._data.hard_negatives if own is None else own
-                negatives = self._negatives(example, wanted, rng)
+                negatives = self._negatives(example, self._data.negatives_of(source), rng)
                 self._add_retrieval(batch.retrieval, example, positives, positive, negatives)
             elif source.retrieval == "responses" and response:
                 target = Passage(example.conversation.query_id(example.number), response)
