@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from joint_data import corpus_file
 from rich.progress import track
 
 from uniconv.citations import without_marks
@@ -34,13 +35,7 @@ from uniconv.retrieval.bm25 import BM25, passage_text
 from uniconv.retrieval.queries import history_text
 from uniconv.types import Conversation, Passage
 
-CORPORA = {
-    "questions": "joint/questions/corpus.jsonl",
-    "topiocqa": "wiki_corpus/corpus.jsonl",
-    "doc2dial": "joint/sets/doc2dial/corpus.jsonl",
-    "dstc11": "joint/sets/dstc11/corpus.jsonl",
-}
-"""A set's passages, in OUT or in DATA."""
+SETS = ("questions", "topiocqa", "doc2dial", "dstc11")
 _QUESTIONS, _RESPONSES, _OTHERS = 300, 40, 1000  # at most, of each set
 
 
@@ -57,7 +52,7 @@ class Asked:
 def turns(folder: Path) -> list[Asked]:
     """Turns that have a relevant passage, by chance where they are many."""
     found = []
-    for name in CORPORA:
+    for name in SETS:
         own = [
             Asked(name, talk.context(number), turn.response or "", frozenset(turn.positives))
             for talk in read_conversations(folder / "joint" / name / "dev.jsonl")
@@ -134,8 +129,8 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     arguments = parser.parse_args()
     asked = turns(arguments.out)
-    roots = {name: arguments.data if name == "topiocqa" else arguments.out for name in CORPORA}
-    corpus = passages(asked, [roots[name] / path for name, path in CORPORA.items()])
+    places = [corpus_file(name, arguments.out, arguments.data) for name in SETS]
+    corpus = passages(asked, places)
     ids = [one.id for one in corpus]
     known = set(ids)
     asked = [turn for turn in asked if turn.positives & known]

@@ -29,6 +29,7 @@ from uniconv.types import Conversation, Passage, Turn
 
 ASKED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings"})
 """Sources of single questions with the sentence that answers."""
+WIKI = "wiki_corpus/corpus.jsonl"
 _LONGEST = 5  # turns of a conversation that is made of questions
 
 
@@ -65,10 +66,18 @@ TALKS = {
 }
 
 
+def corpus_file(name: str, out: Path, data: Path) -> Path:
+    """Where the passages of a set are: those of ``questions``, or of one of ``TALKS``."""
+    if name == "questions":
+        return out / "joint/questions/corpus.jsonl"
+    shared = TALKS[name].shared
+    return data / WIKI if shared else out / f"joint/sets/{name}/corpus.jsonl"
+
+
 def split_talks(name: str, data: Path, out: Path) -> tuple[int, int]:
     """Converts a set and cuts its conversations in two; gives how many are in each part."""
     talks = TALKS[name]
-    wiki = data / "wiki_corpus/corpus.jsonl"
+    wiki = data / WIKI
     folder = out / "sets" / name
     if not (folder / "dataset.json").exists():
         convert(name, data / talks.folder, folder, wiki if talks.shared else None)

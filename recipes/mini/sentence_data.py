@@ -16,19 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from joint_data import corpus_file
+
 from uniconv.citations import quotable, without_marks
 from uniconv.data.beir import read_corpus, write_corpus
 from uniconv.data.conversations import read_conversations, write_conversations
 from uniconv.sentences import shared_words
 from uniconv.types import Conversation, Passage, Turn
 
-SETS = {
-    "questions": "joint/questions/corpus.jsonl",
-    "topiocqa": "wiki_corpus/corpus.jsonl",
-    "doc2dial": "joint/sets/doc2dial/corpus.jsonl",
-    "mtrag-synthetic": "joint/sets/mtrag-synthetic/corpus.jsonl",
-}
-"""A set's passages, in OUT or in DATA."""
+SETS = ("questions", "topiocqa", "doc2dial", "mtrag-synthetic")
 _NEAR = 0.3
 """What a sentence shares with a response, at least, to be relevant (``shared_words``)."""
 _READ, _NEGATIVES = 2, 10  # hard negatives whose sentences are taken, and sentences in all
@@ -86,12 +82,12 @@ def main() -> None:
     args = parser.parse_args()
     folder, found = args.out / "joint", Sentences()
     kept: list[Conversation] = []
-    for name, corpus in SETS.items():
+    for name in SETS:
         talks = list(read_conversations(folder / name / "mined2.jsonl"))
         named = {
             id for talk in talks for turn in talk.turns for id in turn.positives + turn.negatives
         }
-        place = (args.data if name == "topiocqa" else args.out) / corpus
+        place = corpus_file(name, args.out, args.data)
         passages = {one.id: one for one in read_corpus(place) if one.id in named}
         own = sentence_conversations(talks, passages, found, name)
         turns = sum(bool(turn.positives) for talk in own for turn in talk.turns)

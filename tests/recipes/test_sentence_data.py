@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sentence_data
+from joint_data import corpus_file
 from sentence_data import Sentences, sentence_conversations
 
 from uniconv.data.beir import read_corpus, write_corpus
@@ -60,10 +61,9 @@ def test_the_command_writes_what_training_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, data = tmp_path / "out", tmp_path / "data"
-    for name, corpus in sentence_data.SETS.items():
+    for name in sentence_data.SETS:
         write_conversations(out / "joint" / name / "mined2.jsonl", [Conversation("1", (TURN,))])
-        place = (data if name == "topiocqa" else out) / corpus
-        write_corpus(place, PASSAGES.values())
+        write_corpus(corpus_file(name, out, data), PASSAGES.values())
     monkeypatch.setattr(sys, "argv", ["sentence_data.py", str(out), str(data)])
     sentence_data.main()
     assert "topiocqa: 1 turns of 1 conversations" in capsys.readouterr().out
