@@ -140,6 +140,31 @@ def test_confidence_is_the_standardised_score(model: Scripted, index: Index) -> 
     )
 
 
+@pytest.mark.parametrize("question", ["harbour tower", "glacier ice", "bread dough", "moon tides"])
+def test_confidence_is_in_the_first_passage_by_the_models_own_score(
+    model: Scripted, index: Index, question: str
+) -> None:
+    search = searching(model, index, retriever="bm25", threshold=-50.0)
+    stream = search.stream(question)
+    embedding = model.read(Conversation.start(question)).embedding
+    own = {one.passage.id: one.score for one in index.search(embedding[None], 4)[0]}
+    expected = search.confidence(embedding, own[stream.passages[0].passage.id])
+    assert stream.confidence == pytest.approx(expected)
+
+
+def test_a_passage_that_the_model_does_not_find_has_its_lowest_score(
+    model: Scripted, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uniconv.search.fused_depth", lambda _: 1)
+    search = searching(model, index, retriever="bm25")
+    embedding = model.read(Conversation.start("Anything?")).embedding
+    (nearest,) = index.search(embedding[None], 1)[0]
+    for question in ("tower", "glacier", "bread", "moon"):
+        found = search.ranked(Conversation.start(question), embedding, search.settings)
+        assert found[1] == [nearest.score] * len(found[0])
+        assert found[0]
+
+
 @pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
 def test_each_retriever_ranks_as_it_should(retriever: str, model: Scripted, index: Index) -> None:
     conversation = Conversation("c", (Turn("ice?", "Ice deforms."), Turn("Under its weight?")))

@@ -101,8 +101,8 @@ class AnswerStream:
 
     ``passages`` are known before the first piece of text; of them the model reads ``read``, which
     its marks point to. ``confidence`` (see :meth:`ConversationalSearch.confidence`) decided on
-    ``found``; it is None for an empty index. ``cached_tokens`` of the conversation had been read
-    for an earlier turn. Marks that point nowhere never show. :meth:`close` ends it early.
+    ``found``; it is None where there are no passages. ``cached_tokens`` of the conversation had
+    been read for an earlier turn. Marks that point nowhere never show. :meth:`close` ends it early.
     """
 
     passages: tuple[ScoredPassage, ...]
@@ -202,12 +202,11 @@ class ConversationalSearch:
             conversation = Conversation.start(conversation)
         reading = self.model.read(conversation, cancelled)
         read = time.perf_counter()
-        dense = self._dense(reading.embedding, settings)
-        passages = tuple(self._retrieve(conversation, dense, settings))
+        passages, scores = self.ranked(conversation, reading.embedding, settings)
         timings = {"read": read - started, "retrieve": time.perf_counter() - read}
         confidence = None
-        if dense:
-            confidence = self.confidence(reading.embedding, dense[0].score, settings.filters)
+        if passages:
+            confidence = self.confidence(reading.embedding, scores[0], settings.filters)
         found = bool(passages) and self._is_found(confidence, settings)
         cited: Sequence[Passage] = ()
         if found:
@@ -219,7 +218,7 @@ class ConversationalSearch:
         else:
             generation = Generation.fixed(settings.nothing_found, len(reading.tokens))
         return AnswerStream(
-            passages, found, confidence, cited, reading.cached, generation, timings, started
+            tuple(passages), found, confidence, cited, reading.cached, generation, timings, started
         )
 
     def retrieve(
@@ -229,14 +228,32 @@ class ConversationalSearch:
         settings = settings or self.settings
         if settings.retriever == "bm25":
             return self._retrieve(conversation, [], settings)
-        dense = self._dense(self.model.read(conversation).embedding, settings)
-        return self._retrieve(conversation, dense, settings)
+        embedding = self.model.read(conversation).embedding
+        return self.ranked(conversation, embedding, settings)[0]
+
+    def ranked(
+        self, conversation: Conversation, embedding: np.ndarray, settings: SearchSettings
+    ) -> tuple[list[ScoredPassage], list[float]]:
+        """The passages for a conversation of this embedding, best first, and the model's scores.
+
+        The model's own score of each, whatever retrieved it, is what :meth:`confidence` takes. Of
+        passages that are not among the model's first hundred it is the lowest of these.
+        """
+        depth = settings.retrieve
+        if settings.retriever != "dense":
+            depth = fused_depth(depth)
+        dense = self.index.search(embedding[None], depth, settings.filters)[0]
+        passages = self._retrieve(conversation, dense, settings)
+        own = {scored.passage.id: scored.score for scored in dense}
+        return passages, [own.get(one.passage.id, dense[-1].score) for one in passages]
 
     def confidence(
-        self, embedding: np.ndarray, best: float, filters: MetadataFilters | None = None
+        self, embedding: np.ndarray, score: float, filters: MetadataFilters | None = None
     ) -> float:
-        """How far the best score stands out from what chance would give, in standard deviations.
+        """How far a passage's score stands out from what chance would give, in deviations.
 
+        Answers rest on the confidence in the passage that search puts first: the model's own score
+        of it (:meth:`ranked`) tells more than that of the model's own best (docs/lab-log.md).
         Scores of a fixed sample of passages for the same question are the measure (as in query
         performance prediction: Zhou and Croft 2007, Shtok et al. 2012), less the ``sqrt(2 ln n)``
         deviations by which the best of n normal values exceeds their mean. So the figure can be
@@ -244,18 +261,13 @@ class ConversationalSearch:
         themselves. ``embedding`` is float32 [d]; n are the passages that ``filters`` leave.
         """
         scores = self._background @ self.index.cut(embedding)
-        deviations = float((best - scores.mean()) / max(float(scores.std()), 1e-6))
+        deviations = float((score - scores.mean()) / max(float(scores.std()), 1e-6))
         return deviations - math.sqrt(2 * math.log(self.index.count(filters)))
 
     @cached_property
     def _background(self) -> np.ndarray:
         """A fixed sample of the index: what a question scores against passages at large."""
         return self.index.sample_vectors(1024, seed=0)
-
-    def _dense(self, embedding: np.ndarray, settings: SearchSettings) -> list[ScoredPassage]:
-        k = settings.retrieve
-        depth = fused_depth(k) if settings.retriever == "hybrid" else k
-        return self.index.search(embedding[None], depth, settings.filters)[0]
 
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage], settings: SearchSettings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from uniconv.errors import UniConvError
+from uniconv.retrieval.vectors import Floats
 from uniconv.search import ConversationalSearch
 from uniconv.types import Conversation
 
@@ -57,15 +59,18 @@ def calibrate(
             f"{len(contexts)} turns have a positive in the index, which is too few to calibrate "
             "on; give at least 20"
         )
-    embeddings = search.model.encode_conversations(contexts)
+    settings = replace(search.settings, retrieve=max(search.settings.retrieve, _DEPTH))
     answerable, removed = [], []
-    for embedding, known, found in zip(
-        embeddings, positives, search.index.search(embeddings, _DEPTH), strict=True
-    ):
-        rest = [scored.score for scored in found if scored.passage.id not in known]
-        answerable.append(search.confidence(embedding, found[0].score))
-        if rest:
-            removed.append(search.confidence(embedding, rest[0]))
+    embeddings = search.model.encode_conversations(contexts)
+    for context, embedding, known in zip(contexts, embeddings, positives, strict=True):
+        passages, scores = search.ranked(context, embedding, settings)
+        rest = [
+            score
+            for one, score in zip(passages, scores, strict=True)
+            if one.passage.id not in known
+        ]
+        answerable.append(_confidence(search, embedding, scores))
+        removed.append(_confidence(search, embedding, rest))
     threshold = float(np.quantile(answerable, false_declines, method="lower"))
     return Calibration(
         threshold=threshold,
@@ -73,3 +78,8 @@ def calibrate(
         false_declines=float(np.mean(np.array(answerable) < threshold)),
         declines=float(np.mean(np.array(removed) < threshold)),
     )
+
+
+def _confidence(search: ConversationalSearch, embedding: Floats, scores: Sequence[float]) -> float:
+    """In the first of the scores; where nothing is found, the question is declined anyway."""
+    return search.confidence(embedding, scores[0]) if scores else -math.inf
