@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,21 @@ def test_the_best_model_on_dev_is_kept(
     held = _tensors(checkpoints(config.output)[1].folder)
     for name, value in _tensors(config.output / "best").items():
         assert torch.equal(value, held[f"weights.{name}"]), name
+
+
+def test_each_model_says_when_it_was_made(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = count()
+    monkeypatch.setattr("uniconv.training.saving.provenance", lambda **_: {"created": next(times)})
+    config = configure(
+        data={"dev": plain(configure())["data"]["train"]}, reporting={"evaluate_every": 1}
+    )
+    last = UniConv.from_pretrained(train(config)).training
+    best = UniConv.from_pretrained(config.output / "best").training
+    assert last is not None
+    assert best is not None
+    assert last["created"] == next(times) - 1 > best["created"]
 
 
 def test_what_was_best_is_known_after_a_stop(

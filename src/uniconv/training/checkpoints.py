@@ -20,7 +20,7 @@ import yaml
 
 from uniconv.config import TrainConfig, located, plain
 from uniconv.errors import ConfigError
-from uniconv.files import atomic, flush, provenance, sha256, write_json, writing
+from uniconv.files import atomic, flush, sha256, write_json, writing
 from uniconv.training.distributed import agree, rank, together
 from uniconv.training.state import RunState
 
@@ -175,14 +175,13 @@ def write_snapshot(config: TrainConfig) -> None:
         temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), "utf-8")
 
 
-def run_provenance(config: TrainConfig, steps: int, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What produced a model: the configuration, and the data by their checksums."""
-    files = {
+def data_checksums(config: TrainConfig) -> dict[str, str]:
+    """The files that a run reads, and their checksums; of large corpora they take their time."""
+    return {
         str(path): sha256(path)
         for source in map(located, config.data.train)
         for path in (*source.conversations, *source.corpora)
     }
-    return provenance(config=plain(config), steps=steps, data=files, **about)
 
 
 def finished(config: TrainConfig) -> Path | None:

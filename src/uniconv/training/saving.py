@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor
 
-from uniconv.config import TrainConfig
-from uniconv.files import writing
+from uniconv.config import TrainConfig, plain
+from uniconv.files import provenance, writing
 from uniconv.model import UniConv
 from uniconv.pretrained import read_settings
 from uniconv.training.averaging import Average
-from uniconv.training.checkpoints import run_provenance, save_checkpoint
+from uniconv.training.checkpoints import data_checksums, save_checkpoint
 from uniconv.training.distributed import together
 from uniconv.training.sharding import is_sharded, whole_weights
 from uniconv.training.state import RunState
@@ -41,7 +42,6 @@ class Saver:
         self._average = average
         self._about = about
         self._best = _best(config)
-        self._record: dict[str, Any] | None = None
 
     def best(self, step: int, measured: Mapping[str, float]) -> bool:
         """Keeps the model in the folder ``best`` if it is better on dev than any before."""
@@ -76,9 +76,13 @@ class Saver:
                         self._merge(folder, record, weights)
 
     def _provenance(self, step: int) -> dict[str, Any]:
-        if self._record is None:  # checksums of large corpora take their time
-            self._record = run_provenance(self._config, step, self._about)
-        return {**self._record, "steps": step}
+        return provenance(
+            config=plain(self._config), steps=step, data=self._checksums, **self._about
+        )
+
+    @cached_property
+    def _checksums(self) -> dict[str, str]:
+        return data_checksums(self._config)
 
     def _merge(self, folder: Path, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         """Folds an adapter into the backbone, which no process has whole, by loading it again."""
