@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sources import WIKI
 from text import STOP_WORDS, held_out, read_lines, sentences
 
 from uniconv.data.beir import write_corpus
@@ -29,7 +30,6 @@ from uniconv.types import Conversation, Passage, Turn
 
 ASKED = frozenset({"squad", "qed", "clapnq", "medquad", "docstrings"})
 """Sources of single questions with the sentence that answers."""
-WIKI = "wiki_corpus/corpus.jsonl"
 _LONGEST = 5  # turns of a conversation that is made of questions
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
+from sources import WIKI
 from text import read_lines
 from torch.nn.functional import cross_entropy
 
@@ -90,7 +91,7 @@ def perplexities(model: UniConv, out: Path, most: int) -> dict[str, dict[str, fl
 def retrieval(model: UniConv, data: Path, out: Path, name: str) -> Any:
     """The figures of one set; conversion, index and evaluation go on where they stopped."""
     native, split, shared = SETS[name]
-    folder, wiki = out / "sets" / name, data / "wiki_corpus/corpus.jsonl"
+    folder, wiki = out / "sets" / name, data / WIKI
     if not (folder / "dataset.json").exists():
         convert(name, data / native, folder, wiki if shared else None)
     result = out / "retrieval" / name

@@ -19,6 +19,9 @@ from typing import Any
 from documentation import standard_library
 from text import STOP_WORDS, clean, content_words, overlap, read_lines, sentences
 
+WIKI = "wiki_corpus/corpus.jsonl"
+"""The Wikipedia passages, in the folder of the data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -39,7 +42,7 @@ class Example:
 
 def examples(data: Path, library: Path | None = None) -> Iterator[Example]:
     """All examples in an order that is shuffled once; a set that is absent is skipped."""
-    corpus = data / "wiki_corpus/corpus.jsonl"
+    corpus = data / WIKI
     readers: dict[str, Callable[[], Iterator[Example]]] = {
         "squad": lambda: squad(data / "squad"),
         "qed_nq": lambda: qed(data / "qed_nq"),
