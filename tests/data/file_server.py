@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ class Files:
     """What is served, and how it goes wrong.
 
     ``drop_after`` are the numbers of bytes after which the next connections are cut, one each.
-    ``shift`` is by how much a range is told wrongly, ``silent`` the seconds before the first byte.
-    ``refuse`` are status codes that the next requests get. ``requests`` logs path and Range.
+    ``shift`` is by how much a range is told wrongly. A ``silent`` server sends no byte of a file
+    until the test is over. ``refuse`` are status codes that the next requests get. ``requests``
+    logs path and Range.
     """
 
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -27,7 +27,8 @@ class Files:
     drop_after: list[int] = field(default_factory=list)
     refuse: list[int] = field(default_factory=list)
     shift: int = 0
-    silent: float = 0.0
+    silent: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -71,7 +72,8 @@ class Files:
         body = content[start:]
         if self.drop_after:
             body = body[: self.drop_after.pop(0)]
-        time.sleep(self.silent)
+        if self.silent:
+            self.over.wait()
         with suppress(ConnectionError):  # the other side may have left
             request.wfile.write(body)
 
@@ -87,6 +89,7 @@ def serve(contents: dict[str, bytes]) -> Iterator[Files]:
     try:
         yield files
     finally:
+        files.over.set()
         server.shutdown()
         thread.join()
         server.server_close()

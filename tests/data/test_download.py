@@ -176,6 +176,6 @@ def test_a_silent_server_counts_as_dropped(
     server: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.02)
-    server.silent = 0.1
+    server.silent = True
     with pytest.raises(DownloadError, match="timed out"):
         fetch(server, tmp_path / "set.zip")
