@@ -85,7 +85,7 @@ def test_a_slow_server_runs_into_the_timeout() -> None:
     given_up = threading.Event()
 
     def answer(number: int, body: dict[str, Any]) -> Reply:
-        given_up.wait()
+        given_up.wait(30)
         return Reply("Hi.")
 
     with chat_server(answer) as server:
