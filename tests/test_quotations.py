@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tiny import tiny_uniconv
 from tiny_tokenizers import sentencepiece_uniconv
+from uniconv.conversational import Reading
 from uniconv.decoding import Decoding, Generation
 from uniconv.engine import Engine
 from uniconv.model import Settings, UniConv
@@ -87,13 +88,14 @@ def test_whatever_is_asked_a_sentence_is_said_as_it_stands(
 def test_without_a_word_in_common_the_nearest_embedding_is_said() -> None:
     model, talk = models()[0], Conversation.start("xyz?")
     (query,) = model.encode_conversations([talk])
-    near = {
-        one.id: model.encode([model.template.response_document(one.text)])[0] @ query
-        for one in quotations(PASSAGES)
-    }
-    said = quote(model, PASSAGES, talk)
-    assert near[said] == pytest.approx(max(near.values()), abs=1e-6)
-    assert quote(model, PASSAGES, talk, temperature=2.0, seed=1) == said
+    for passage in PASSAGES:
+        near = {
+            one.id: model.encode([model.template.response_document(one.text)])[0] @ query
+            for one in quotations([passage])
+        }
+        said = quote(model, [passage], talk)
+        assert near[said] == pytest.approx(max(near.values()), abs=1e-6)
+        assert quote(model, [passage], talk, temperature=2.0, seed=1) == said
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,22 @@ def test_words_of_the_last_question_decide_where_embeddings_are_alike(
     monkeypatch.setattr(model, "encode_now", lambda _: same)
     talk = Conversation.start("first or second?").answer("Neither.").ask(question)
     assert quote(model, PASSAGES, talk) == said
+
+
+def test_the_better_passage_decides_where_sentences_are_nearly_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = models()[0]
+    monkeypatch.setattr(model, "read", lambda _: Reading([5], np.ones(1)))
+
+    def said(question: str, *similarities: float) -> str:
+        monkeypatch.setattr(model, "encode_now", lambda _: np.array(similarities)[:, None])
+        passages = [Passage(text, text) for text in ("One.", "Two.", "Three.")]
+        return quote(model, passages, Conversation.start(question))
+
+    assert said("xyz?", 0.5, 0.6, 0.1) == "One. [1]"
+    assert said("xyz?", 0.1, 0.6, 0.5) == "Two. [2]"
+    assert said("Three?", 0.1, 0.5, 0.6) == "Three. [3]"
 
 
 def test_sentences_that_do_not_fit_are_left_out() -> None:

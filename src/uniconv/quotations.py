@@ -1,7 +1,8 @@
 """Responses that are a sentence of the passages, word for word, with its mark.
 
 The sentence is retrieved as passages are: by the embedding of the conversation, read once for both,
-and by BM25 for the last question, their scores fused.
+and by BM25 for the last question; and the better its passage, the likelier it is. The three are
+fused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from uniconv.citations import quotable
+from uniconv.citations import marked_numbers, quotable
 from uniconv.conversational import ConversationalModel, Reading
 from uniconv.decoding import Decoding, Generation, Writer
 from uniconv.retrieval.bm25 import score_texts
@@ -46,8 +47,9 @@ def quote(
 ) -> Generation:
     """Responds with the sentence of ``passages`` that is nearest to what was asked.
 
-    With nothing where they have none. Sentences longer than ``decoding`` allows are left out, as
-    long as others are not.
+    Passages are given best first, which counts: search has ordered them by more than one sentence
+    tells. Responds with nothing where they have none. Sentences longer than ``decoding`` allows
+    are left out, as long as others are not.
     """
     template = model.template
     found = quotations(passages)
@@ -83,7 +85,8 @@ def quotations(passages: Sequence[Passage]) -> list[Passage]:
 
 def _nearest(found: Sequence[Passage], similarities: np.ndarray, question: str) -> str:
     by_words = score_texts(question, [one.text for one in found])
-    rankings = [_ranking(found, scores) for scores in (similarities, by_words)]
+    by_passage = -np.array([marked_numbers(one.id)[0] for one in found], np.float32)
+    rankings = [_ranking(found, scores) for scores in (similarities, by_words, by_passage)]
     (best,) = score_fusion(rankings, 1, depth=len(found))
     return best.passage.id
 
