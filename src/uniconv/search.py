@@ -45,7 +45,7 @@ class SearchSettings:
     """How a question is answered.
 
     ``retrieve`` passages are retrieved, the best ``read`` of them are read. ``hybrid`` fuses the
-    model's scores with BM25's for the whole conversation and BM25's for the last question alone,
+    model's scores with BM25's for the conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
     calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
     below it. ``quote`` overrides the model's setting of whether an answer is a sentence of

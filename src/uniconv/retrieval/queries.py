@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from uniconv.retrieval.interface import Index
 
 
-def history_text(conversation: Conversation) -> str:
-    """All that was said so far, joined by spaces: the text that sparse retrieval searches with."""
-    said = [text for turn in conversation.turns for text in (turn.query, turn.response) if text]
+_BEGINNING = 16
+"""Words of a response that tell what it is about; chosen on held-out turns (docs/lab-log.md)."""
+
+
+def history_text(conversation: Conversation, response_words: int | None = None) -> str:
+    """All that was said so far, joined by spaces: the text that sparse retrieval searches with.
+
+    With ``response_words``, of each response only so many words, as white space parts them.
+    """
+    said: list[str] = []
+    for turn in conversation.turns:
+        response = turn.response or ""
+        if response_words is not None:
+            response = " ".join(response.split()[:response_words])
+        said += [text for text in (turn.query, response) if text]
     return " ".join(said)
 
 
@@ -56,10 +68,11 @@ def fuse(
 ) -> list[list[ScoredPassage]]:
     """Hybrid rankings: the model's, BM25's for the history, and BM25's for the last question.
 
-    ``dense`` are the model's, :func:`fused_depth` deep.
+    ``dense`` are the model's, :func:`fused_depth` deep. The history has the beginnings of its
+    responses alone: a long one, above all one that is quoted, finds the passage it is from again.
     """
     depth = min(fused_depth(k), max(1, index.count(filters)))
-    histories = [history_text(conversation) for conversation in conversations]
+    histories = [history_text(conversation, _BEGINNING) for conversation in conversations]
     questions = [conversation.turns[-1].query for conversation in conversations]
     by_history = index.search_text(histories, depth, filters)
     follow_ups = any(len(conversation.turns) > 1 for conversation in conversations)
