@@ -16,10 +16,12 @@ from tiny import tiny_uniconv
 from training.test_stages import staged
 from training.test_trainer import _records, _stop_after, _weights
 from uniconv.config import TrainConfig, check_config
+from uniconv.data.conversations import write_conversations
 from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.training import teacher_responses
 from uniconv.training.trainer import Trainer, train
+from uniconv.types import Conversation, Turn
 
 Configure = Callable[..., TrainConfig]
 
@@ -111,6 +113,26 @@ def test_a_sentence_encoder_teaches_by_scores_and_relations(
     records = [record["train"] for record in _records(config.output) if "train" in record]
     for part in ("retrieval_scores", "retrieval_embeddings"):
         assert records[-1][part] < 0.9 * records[0][part]
+
+
+def test_a_uniconv_teacher_reads_rewrites_where_there_are_any(
+    configure: Configure, teacher: str, tmp_path: Path
+) -> None:
+    turns = (Turn("Which tower?", "Tower 1."), Turn("When?", "In 1801.", "When did tower 1 open?"))
+    write_conversations(tmp_path / "talks.jsonl", [Conversation("c", turns)])
+    source = {"conversations": str(tmp_path / "talks.jsonl"), "retrieval": "responses"}
+    config = configure(
+        objectives={**ALONE, "embeddings": 1.0},
+        data={"train": [{**source, "generation": "none", "cii": False, "grounded": False}]},
+        distillation={"teacher": teacher, "query": "rewrite"},
+        optimisation={"batch_size": 2, "steps": 1},
+    )
+    Trainer(config)
+    (kept,) = (config.output / "teacher").glob("*/conversations/*.npy")
+    talk = Conversation("c", turns)
+    read = [talk.context(1), Conversation.start("When did tower 1 open?")]
+    expected = UniConv.from_pretrained(teacher, device="cpu").encode_conversations(read)
+    np.testing.assert_allclose(np.load(kept), expected, atol=1e-5)
 
 
 def test_held_out_turns_are_measured_against_the_teacher(

@@ -29,9 +29,10 @@ class Distillation:
     token_temperature: float = number(1.0, above=0)
     """1: divides both sides' logits; above 1 unlikely tokens count more (Hinton et al. 2015)."""
     query: QueryForm = "history"
-    """history: what a sentence-transformers teacher reads of a conversation. Where turns have
-    rewrites, ``rewrite`` teaches the student to embed the conversation as the teacher embeds the
-    self-contained question (ConvDR, Yu et al. 2021)."""
+    """history: what the teacher embeds of a conversation. With ``rewrite`` the student learns to
+    embed the conversation as the teacher embeds the self-contained question (ConvDR, Yu et al.
+    2021); the teacher may be the same model as it was before. A turn that has no rewrite is read
+    whole by a UniConv teacher, and refused by others."""
     responses: Literal["none", "closed", "grounded"] = "none"
     """none: responses are those of the data. Otherwise the teacher writes them anew, greedily, and
     the student learns those (sequence level, Kim and Rush 2016), which needs no common tokenizer:

@@ -13,11 +13,13 @@ from uniconv.errors import ConfigError
 from uniconv.model import UniConv
 from uniconv.pretrained import EMBEDDED
 from uniconv.retrieval.encoding import ConversationEncoder
+from uniconv.retrieval.queries import query_text
 from uniconv.training.distillation import Distiller, TokenTeacher
 from uniconv.training.examples import Examples
 from uniconv.training.network import check_length
 from uniconv.training.teacher_embeddings import embed_once
 from uniconv.training.teacher_responses import write_responses
+from uniconv.types import Conversation
 
 SENTENCE_TEMPERATURE = 0.05
 """What the contrastive losses of sentence-transformers divide cosines by, unless told otherwise."""
@@ -58,7 +60,7 @@ class Teacher:
                 dtype=torch.float32 if device.type == "cpu" else None,  # exact in every process
                 trust_remote_code=config.model.trust_remote_code,
             )
-            self._reads = str(self.encoder.template.limits)
+            self._reads = f"{settings.query} {self.encoder.template.limits}"
         self.folder = folder / self.encoder.fingerprint
 
     def write_responses(self, examples: Examples) -> Examples:
@@ -93,8 +95,18 @@ class Teacher:
                 self.folder,
                 temperature=settings.temperature or own,
                 reads=self._reads,
+                asked=self._asked,
             )
         return Distiller(settings, embeddings, tokens)
+
+    def _asked(self, context: Conversation) -> Conversation:
+        """What the teacher reads for a context; a sentence encoder makes a text of it itself."""
+        form = self._settings.query
+        if form == "history" or not isinstance(self.encoder, UniConv):
+            return context
+        if form == "rewrite" and not context.turns[-1].rewrite:
+            return context
+        return Conversation.start(query_text(context, form))
 
 
 def _is_sentence_model(settings: Distillation) -> bool:

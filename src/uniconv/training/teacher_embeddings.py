@@ -60,11 +60,12 @@ def embed_once(
     *,
     temperature: float,
     reads: str,
+    asked: Callable[[Conversation], Conversation] = lambda context: context,
 ) -> TeacherEmbeddings:
     """Encodes what the parts show, in ``folder``; what is there and still fits is kept.
 
-    ``reads`` says how the teacher reads a conversation, beside its fingerprint. Processes share
-    the work, and the folder.
+    ``reads`` says how the teacher reads a conversation, beside its fingerprint, and ``asked`` what
+    it is given for one. Processes share the work, and the folder.
     """
     passages = {passage_key(one): one for part in parts for one in _passages(part)}
     contexts = {
@@ -77,7 +78,7 @@ def embed_once(
         said = [(conversation_key(one), one.turns[-1].rewrite) for one in chosen]
         made_from = f"{teacher.fingerprint} {reads} {said}"
         digest = hashlib.sha256(made_from.encode()).hexdigest()
-        return digest, lambda: _encode(teacher, chosen)
+        return digest, lambda: _encode(teacher, [asked(one) for one in chosen])
 
     total = len(passages) + len(contexts)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
