@@ -20,7 +20,7 @@ from uniconv.engine import Engine
 from uniconv.model import Settings, UniConv
 from uniconv.quotations import quotations, respond
 from uniconv.templates import Limits
-from uniconv.types import Conversation, Passage
+from uniconv.types import Conversation, Passage, Turn
 from waiting import until
 
 PASSAGES = [
@@ -130,6 +130,16 @@ def test_the_better_passage_decides_where_sentences_are_nearly_alike(
     assert said("xyz?", 0.5, 0.6, 0.1) == "One. [1]"
     assert said("xyz?", 0.1, 0.6, 0.5) == "Two. [2]"
     assert said("Three?", 0.1, 0.5, 0.6) == "Three. [3]"
+
+
+def test_what_was_answered_before_is_not_said_again_while_there_is_more_to_say() -> None:
+    model, turns = models()[0], list[Turn]()
+    for _ in quotations(PASSAGES):
+        said = quote(model, PASSAGES, Conversation("c", (*turns, Turn("And the tower?"))))
+        turns.append(Turn("And the tower?", said))
+    everything = [one.id for one in quotations(PASSAGES)]
+    assert sorted(turn.response or "" for turn in turns) == sorted(everything)
+    assert quote(model, PASSAGES, Conversation("c", (*turns, Turn("More?")))) in everything
 
 
 def test_sentences_that_do_not_fit_are_left_out() -> None:

@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from uniconv.citations import marked_numbers, quotable
+from uniconv.citations import marked_numbers, quotable, without_marks
 from uniconv.conversational import ConversationalModel, Reading
 from uniconv.decoding import Decoding, Generation, Writer
 from uniconv.retrieval.bm25 import score_texts
@@ -48,16 +48,17 @@ def quote(
     """Responds with the sentence of ``passages`` that is nearest to what was asked.
 
     Passages are given best first, which counts: search has ordered them by more than one sentence
-    tells. Responds with nothing where they have none. Sentences longer than ``decoding`` allows
-    are left out, as long as others are not.
+    tells. Responds with nothing where they have none. Sentences longer than ``decoding`` allows,
+    and those that earlier turns were answered with, are left out, as long as others are not.
     """
     template = model.template
     found = quotations(passages)
     if not found:
         return Generation.fixed("", len(reading.tokens))
     written = {one.id: template.content(one.id) for one in found}
-    short = [one for one in found if len(written[one.id]) <= decoding.max_new_tokens]
-    found = short or found
+    before = {without_marks(turn.response or "").strip() for turn in conversation.turns}
+    found = [one for one in found if len(written[one.id]) <= decoding.max_new_tokens] or found
+    found = [one for one in found if one.text not in before] or found
     documents = [template.response_document(one.text) for one in found]
     writer = Writer(model.tokenizer, template.stop, decoding)
 
