@@ -2,8 +2,8 @@
 
     python recipes/mini/fifty.py .demo/index [--model MODEL]    # after `make demo`
 
-Each line of ``CONVERSATIONS`` is one; they are about Python's standard library and this project,
-and half of the questions need what was said before. No measure tells what reading tells.
+They are about Python's standard library and this project, and more than half come after others, on
+which many depend. No measure tells what reading tells.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
         for question in questions:
             number += 1
             asked = conversation.ask(question) if conversation else Conversation.start(question)
-            answer = search.stream(asked).answer
+            answer = search.ask(asked)
             print(f"{number:2} {'  ' if conversation else ''}{question}")
             print("     ", " ".join(answer.text.split()))
             conversation = asked.answer(answer.text)

@@ -28,7 +28,7 @@ _SHORTEST = 5  # words of a response that says by itself what it answers
 
 
 def joined(talks: Sequence[Conversation]) -> Iterator[Conversation]:
-    """Conversations of two or three topics, of at least three turns; each is in one of them."""
+    """Conversations of two topics; of three where two have but two turns, and by chance."""
     rng = random.Random(0)
     for first in range(0, len(talks), _NEIGHBOURS):
         near = talks[first : first + _NEIGHBOURS]
