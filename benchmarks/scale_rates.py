@@ -215,7 +215,8 @@ def build(corpus: Path, sizes: Iterable[int], model: UniConv, work: Path) -> Ite
         with clock(whole):
             report = build_index([part], work / "index", timed, quiet=False)
         index = Index.open(work / "index")
-        queries = index.sample_vectors(SEARCHES, seed=0)
+        drawn = np.random.default_rng(0).permutation(len(index))[:SEARCHES]
+        queries = index.vectors_at(drawn.tolist())
         yield Run(
             report.passages,
             report.encoded,

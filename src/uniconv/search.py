@@ -7,11 +7,9 @@ print(answer.text, [citation.passage.title for citation in answer.citations])
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from threading import Event
 from typing import Literal, get_args
 
@@ -47,7 +45,7 @@ class SearchSettings:
     ``retrieve`` passages are retrieved, the best ``read`` of them are read. ``hybrid`` fuses the
     model's scores with BM25's for the conversation and BM25's for the last question alone,
     because the history helps a follow-up and hurts a new topic. ``threshold`` overrides the model's
-    calibrated one (see :meth:`ConversationalSearch.confidence`); ``nothing_found`` is what is said
+    calibrated one (see :meth:`ConversationalSearch.ranked`); ``nothing_found`` is what is said
     below it. ``quote`` overrides the model's setting of whether an answer is a sentence of
     the passages (:mod:`uniconv.quotations`). ``filters`` leave only passages whose metadata has
     the value, or one of the values, that they name for a field.
@@ -100,9 +98,10 @@ class AnswerStream:
     """An answer while it is written: iterate for its text, then take ``answer``.
 
     ``passages`` are known before the first piece of text; of them the model reads ``read``, which
-    its marks point to. ``confidence`` (see :meth:`ConversationalSearch.confidence`) decided on
-    ``found``; it is None where there are no passages. ``cached_tokens`` of the conversation had
-    been read for an earlier turn. Marks that point nowhere never show. :meth:`close` ends it early.
+    its marks point to. ``confidence``, the model's own score of the first passage, a cosine,
+    decided on ``found``; it is None where there are no passages. ``cached_tokens`` of the
+    conversation had been read for an earlier turn. Marks that point nowhere never show.
+    :meth:`close` ends it early.
     """
 
     passages: tuple[ScoredPassage, ...]
@@ -204,9 +203,7 @@ class ConversationalSearch:
         read = time.perf_counter()
         passages, scores = self.ranked(conversation, reading.embedding, settings)
         timings = {"read": read - started, "retrieve": time.perf_counter() - read}
-        confidence = None
-        if passages:
-            confidence = self.confidence(reading.embedding, scores[0], settings.filters)
+        confidence = scores[0] if passages else None
         found = bool(passages) and self._is_found(confidence, settings)
         cited: Sequence[Passage] = ()
         if found:
@@ -236,8 +233,10 @@ class ConversationalSearch:
     ) -> tuple[list[ScoredPassage], list[float]]:
         """The passages for a conversation of this embedding, best first, and the model's scores.
 
-        The model's own score of each, whatever retrieved it, is what :meth:`confidence` takes. Of
-        passages that are not among the model's first hundred it is the lowest of these.
+        The model's own score of the first, whatever retrieved it, is the confidence in an answer:
+        it tells more than the score of the model's own best, than sums of fused scores, and than
+        how far it stands out from those of other passages (docs/lab-log.md). Of passages that
+        are not among the model's first hundred it is the lowest of these.
         """
         depth = settings.retrieve
         if settings.retriever != "dense":
@@ -246,28 +245,6 @@ class ConversationalSearch:
         passages = self._retrieve(conversation, dense, settings)
         own = {scored.passage.id: scored.score for scored in dense}
         return passages, [own.get(one.passage.id, dense[-1].score) for one in passages]
-
-    def confidence(
-        self, embedding: np.ndarray, score: float, filters: MetadataFilters | None = None
-    ) -> float:
-        """How far a passage's score stands out from what chance would give, in deviations.
-
-        Answers rest on the confidence in the passage that search puts first: the model's own score
-        of it (:meth:`ranked`) tells more than that of the model's own best (docs/lab-log.md).
-        Scores of a fixed sample of passages for the same question are the measure (as in query
-        performance prediction: Zhou and Croft 2007, Shtok et al. 2012), less the ``sqrt(2 ln n)``
-        deviations by which the best of n normal values exceeds their mean. So the figure can be
-        compared between questions and between collections of any size, unlike the scores
-        themselves. ``embedding`` is float32 [d]; n are the passages that ``filters`` leave.
-        """
-        scores = self._background @ self.index.cut(embedding)
-        deviations = float((score - scores.mean()) / max(float(scores.std()), 1e-6))
-        return deviations - math.sqrt(2 * math.log(self.index.count(filters)))
-
-    @cached_property
-    def _background(self) -> np.ndarray:
-        """A fixed sample of the index: what a question scores against passages at large."""
-        return self.index.sample_vectors(1024, seed=0)
 
     def _retrieve(
         self, conversation: Conversation, dense: list[ScoredPassage], settings: SearchSettings

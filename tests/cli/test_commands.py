@@ -128,6 +128,9 @@ def test_calibrate_keeps_the_threshold_with_the_model(
     assert f"threshold {kept:.2f} from 30 turns" in printed
     assert isinstance(kept, float)
     write_conversations(tmp_path / "few.jsonl", talks[:3])
+    others = ["--unanswerable", tmp_path / "few.jsonl"]
+    assert run("calibrate", index, tmp_path / "dev.jsonl", *others, "--false-declines", "0") == 0
+    assert "Of the unanswerable turns it declines 0.0%." in capsys.readouterr().out
     assert run("calibrate", index, tmp_path / "few.jsonl") == 2
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,18 @@ def test_the_threshold_declines_as_many_as_it_says(
     assert 0 < found.false_declines <= 0.2
     if retriever == "dense":  # the model's next best has a lower score
         assert found.declines >= found.false_declines
+
+
+def test_turns_without_an_answer_are_counted_and_change_nothing(
+    search: ConversationalSearch,
+) -> None:
+    asked = [Conversation("o", (Turn("Where is the sea?", "Far."), Turn("And 7?")))]
+    found = calibrate(search, TALKS, unanswerable=asked, false_declines=0.5)
+    settings = SearchSettings(threshold=found.threshold)
+    declined = [not search.stream(asked[0].context(n), settings).found for n in (1, 2)]
+    assert found.unanswerable == np.mean(declined)
+    alone = calibrate(search, TALKS, false_declines=0.5)
+    assert alone == replace(found, unanswerable=None)
 
 
 def test_where_nothing_is_left_all_are_declined(search: ConversationalSearch) -> None:

@@ -69,16 +69,6 @@ def test_passages_by_id(folder):
     assert index.passage("absent") is None
 
 
-def test_a_sample_of_the_vectors(folder):
-    index = Index.open(folder)
-    sample = index.sample_vectors(10, seed=3)
-    assert sample.shape == (10, DIMENSION)
-    assert len(np.unique(sample, axis=0)) == 10
-    np.testing.assert_array_equal(sample, Index.open(folder).sample_vectors(10, seed=3))
-    assert not np.array_equal(sample, index.sample_vectors(10, seed=4))
-    np.testing.assert_array_equal(index.sample_vectors(1000, seed=0), index.vectors)
-
-
 def test_another_model_is_refused(folder):
     index = Index.open(folder)
     index.check_model(FakeEncoder(name="moved"))

@@ -115,12 +115,6 @@ def test_passages_by_id_and_by_row(index):
 def test_samples(index):
     vectors = FakeEncoder().encode_passages(CORPUS)
     np.testing.assert_array_equal(index.vectors_at([9, 3, 9]), vectors[[9, 3, 9]])
-    sample = index.sample_vectors(10, seed=3)
-    assert sample.shape == (10, DIMENSION)
-    assert len(np.unique(sample, axis=0)) == 10
-    np.testing.assert_array_equal(sample, index.sample_vectors(10, seed=3))
-    assert not np.array_equal(sample, index.sample_vectors(10, seed=4))
-    np.testing.assert_array_equal(index.sample_vectors(1000, seed=0), vectors)
     drawn = index.sample_passages(10, seed=0)
     assert len({passage.id for passage in drawn}) == 10
     assert drawn == index.sample_passages(10, seed=0) != index.sample_passages(10, seed=1)

@@ -149,6 +149,7 @@ def calibrate(
     folder: Positional[Path],
     conversations: Positional[Path],
     model: str | None = None,
+    unanswerable: Path | None = None,
     false_declines: float = 0.1,
 ) -> None:
     """Find the confidence below which questions are declined, and keep it with the model.
@@ -157,6 +158,8 @@ def calibrate(
         folder: The index folder, or a Milvus configuration (.yaml).
         conversations: Conversations (JSONL) whose positives are in the index.
         model: Where the index's model is now, if it has moved.
+        unanswerable: Conversations (JSONL) that the index has no answers to, to see how many turns
+            are declined.
         false_declines: The share of answerable questions that may be declined.
     """
     from dataclasses import replace
@@ -167,14 +170,19 @@ def calibrate(
     from uniconv.search import ConversationalSearch
 
     talks = list(read_conversations(conversations))
+    elsewhere = list(read_conversations(unanswerable)) if unanswerable else []
     loaded, index = _open(folder, model)
-    found = calibrate(ConversationalSearch(loaded, index), talks, false_declines=false_declines)
+    search = ConversationalSearch(loaded, index)
+    found = calibrate(search, talks, unanswerable=elsewhere, false_declines=false_declines)
     loaded.settings = replace(loaded.settings, threshold=found.threshold)
     loaded.save_settings(resolve(loaded.name))
+    others = ""
+    if found.unanswerable is not None:
+        others = f" Of the unanswerable turns it declines {found.unanswerable:.1%}."
     print(
         f"threshold {found.threshold:.2f} from {found.turns} turns: declines "
         f"{found.false_declines:.1%} of them, and {found.declines:.1%} of them when their "
-        f"passages are taken away. Kept in {resolve(loaded.name)}."
+        f"passages are taken away.{others} Kept in {resolve(loaded.name)}."
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from uniconv.errors import UniConvError
-from uniconv.retrieval.vectors import Floats
 from uniconv.search import ConversationalSearch
 from uniconv.types import Conversation
 
@@ -23,23 +22,28 @@ class Calibration:
     ``false_declines`` is the share of answerable turns that it declines. ``declines`` is the share
     declined of the same turns once their positives are taken out of the index. That is a hard
     stand-in for questions without an answer, because passages on the same topic remain.
+    ``unanswerable`` is the share declined of turns that have no answer in the index, where such
+    were given.
     """
 
     threshold: float
     turns: int
     false_declines: float
     declines: float
+    unanswerable: float | None = None
 
 
 def calibrate(
     search: ConversationalSearch,
     conversations: Sequence[Conversation],
     *,
+    unanswerable: Sequence[Conversation] = (),
     false_declines: float = 0.1,
 ) -> Calibration:
     """The greatest threshold that declines at most a share of the answerable turns.
 
-    Use turns that nothing else was tuned on, and whose positives are in the index.
+    Use turns that nothing else was tuned on, and whose positives are in the index. None of the
+    turns of ``unanswerable`` has an answer in it; they have no part in the threshold.
 
     Raises:
         UniConvError: fewer than 20 turns have a positive in the index, or the share isn't between
@@ -59,27 +63,39 @@ def calibrate(
             f"{len(contexts)} turns have a positive in the index, which is too few to calibrate "
             "on; give at least 20"
         )
-    settings = replace(search.settings, retrieve=max(search.settings.retrieve, _DEPTH))
-    answerable, removed = [], []
-    embeddings = search.model.encode_conversations(contexts)
-    for context, embedding, known in zip(contexts, embeddings, positives, strict=True):
-        passages, scores = search.ranked(context, embedding, settings)
-        rest = [
-            score
-            for one, score in zip(passages, scores, strict=True)
-            if one.passage.id not in known
-        ]
-        answerable.append(_confidence(search, embedding, scores))
-        removed.append(_confidence(search, embedding, rest))
+    rankings = _rankings(search, contexts)
+    answerable = np.array([_confidence(one) for one in rankings])
+    removed = np.array([_confidence(*pair) for pair in zip(rankings, positives, strict=True)])
+    elsewhere = _rankings(
+        search, [one.context(n) for one in unanswerable for n in range(1, len(one.turns) + 1)]
+    )
+    absent = np.array([_confidence(one) for one in elsewhere])
     threshold = float(np.quantile(answerable, false_declines, method="lower"))
     return Calibration(
         threshold=threshold,
         turns=len(contexts),
-        false_declines=float(np.mean(np.array(answerable) < threshold)),
-        declines=float(np.mean(np.array(removed) < threshold)),
+        false_declines=float(np.mean(answerable < threshold)),
+        declines=float(np.mean(removed < threshold)),
+        unanswerable=float(np.mean(absent < threshold)) if len(absent) else None,
     )
 
 
-def _confidence(search: ConversationalSearch, embedding: Floats, scores: Sequence[float]) -> float:
-    """In the first of the scores; where nothing is found, the question is declined anyway."""
-    return search.confidence(embedding, scores[0]) if scores else -math.inf
+def _rankings(
+    search: ConversationalSearch, contexts: Sequence[Conversation]
+) -> list[list[tuple[str, float]]]:
+    """Ids of the passages that are found for each, best first, and the model's scores of them."""
+    if not contexts:
+        return []
+    settings = replace(search.settings, retrieve=max(search.settings.retrieve, _DEPTH))
+    rankings = []
+    embeddings = search.model.encode_conversations(contexts)
+    for context, embedding in zip(contexts, embeddings, strict=True):
+        passages, scores = search.ranked(context, embedding, settings)
+        ids = [one.passage.id for one in passages]
+        rankings.append(list(zip(ids, scores, strict=True)))
+    return rankings
+
+
+def _confidence(ranking: Sequence[tuple[str, float]], removed: Collection[str] = ()) -> float:
+    """In the first that is not removed; where none is left, the question is declined anyway."""
+    return next((score for id, score in ranking if id not in removed), -math.inf)

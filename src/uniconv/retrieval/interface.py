@@ -159,11 +159,6 @@ class Index(ABC):
         """A passage by its id, or None."""
         return self.find([id]).get(id)
 
-    def sample_vectors(self, count: int, *, seed: int) -> Floats:
-        """At most ``count`` of the passages' vectors drawn without repetition, float32 [m, d]."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:count]
-        return self.vectors_at(np.sort(rows).tolist())
-
     def sample_passages(self, count: int, *, seed: int) -> list[Passage]:
         """At most ``count`` of the passages, drawn without repetition."""
         rows = np.random.default_rng(seed).permutation(len(self))[:count]
