@@ -41,7 +41,7 @@ def main() -> None:
     model = UniConv.from_pretrained("embedded")
     if len(sys.argv) > 1:
         folder = Path(sys.argv[1])
-        sources, out = [folder], WORK / f"index-{_short_name(folder)}"
+        sources, out, told = [folder], WORK / f"index-{_short_name(folder)}", str(folder)
     else:
         from corpus import write_corpus
 
@@ -49,8 +49,10 @@ def main() -> None:
         if not documentation.is_dir():
             console.print("Writing the documentation of Python's standard library ...")
             write_corpus(documentation)
-        sources, out = [documentation, ROOT / "docs"], WORK / "index"
-    console.print(f"Indexing {', '.join(map(str, sources))} ...")
+        # What was tried and given up reads like an answer.
+        guides = [page for page in sorted(ROOT.glob("docs/*.md")) if page.stem != "lab-log"]
+        sources, out, told = [documentation, *guides], WORK / "index", f"{documentation}, docs"
+    console.print(f"Indexing {told} ...")
     report = build_index(sources, out, model)
     console.print(str(report))
 
