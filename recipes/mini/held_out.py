@@ -7,7 +7,8 @@ others of each set, by BM25 and by each model. Then each model's responses, as s
 them: it reads the best three passages that it finds there, with a relevant one in the last's place
 where none is among them. ``extractive`` is the sentence of the first that shares most words with
 the question. The sets are small, and their passages few: this is for comparing models with each
-other, and no substitute for the benchmarks.
+other, and no substitute for the benchmarks. ``--collection FILE`` keeps the passages, for ``uniconv
+calibrate``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from joint_data import corpus_file
 from rich.progress import track
 
 from uniconv.citations import without_marks
-from uniconv.data.beir import read_corpus
+from uniconv.data.beir import read_corpus, write_corpus
 from uniconv.data.conversations import read_conversations
 from uniconv.evaluation.generators import ExtractiveGenerator, ModelGenerator
 from uniconv.evaluation.grounding import citation_metrics
@@ -126,11 +127,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--collection", type=Path, help="a file for the passages")
     arguments = parser.parse_args()
     asked = turns(arguments.out)
     places = [corpus_file(name, arguments.out, arguments.data) for name in SETS]
     corpus = passages(asked, places)
+    if arguments.collection:
+        write_corpus(arguments.collection, corpus)
     ids = [one.id for one in corpus]
     known = set(ids)
     asked = [turn for turn in asked if turn.positives & known]
