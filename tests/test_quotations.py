@@ -18,7 +18,7 @@ from uniconv.conversational import Reading
 from uniconv.decoding import Decoding, Generation
 from uniconv.engine import Engine
 from uniconv.model import Settings, UniConv
-from uniconv.quotations import quotations, respond
+from uniconv.quotations import Quotation, quotations, respond
 from uniconv.templates import Limits
 from uniconv.types import Conversation, Passage, Turn
 from waiting import until
@@ -49,7 +49,7 @@ def quote(
 
 
 def test_quotations_are_sentences_once_each_with_their_marks() -> None:
-    assert [one.id for one in quotations(PASSAGES)] == [
+    assert [one.written for one in quotations(PASSAGES)] == [
         "The tower was built in 1893. [1]",
         "The tower fell. [1]",
         "A family. [1]",
@@ -62,7 +62,7 @@ def test_quotations_are_sentences_once_each_with_their_marks() -> None:
 
 def test_what_would_be_read_as_a_mark_is_not_quoted() -> None:
     passage = Passage("code", "The median([1, 3, 5]) is 3. An odd one.\n|---|--:|")
-    assert quotations([passage]) == [Passage("An odd one. [1]", "An odd one.")]
+    assert quotations([passage]) == [Quotation("An odd one.", 1, 1)]
 
 
 def test_what_heads_or_asks_is_not_quoted() -> None:
@@ -82,7 +82,7 @@ def test_whatever_is_asked_a_sentence_is_said_as_it_stands(
 ) -> None:
     passages = [Passage(str(place), text) for place, text in enumerate(texts)]
     said = quote(models()[which], passages, Conversation.start(question))
-    assert said in ([one.id for one in quotations(passages)] or [""])
+    assert said in ([one.written for one in quotations(passages)] or [""])
 
 
 def test_without_a_word_in_common_the_nearest_embedding_is_said() -> None:
@@ -90,7 +90,7 @@ def test_without_a_word_in_common_the_nearest_embedding_is_said() -> None:
     (query,) = model.encode_conversations([talk])
     for passage in PASSAGES:
         near = {
-            one.id: model.encode([model.template.response_document(one.text)])[0] @ query
+            one.written: model.encode([model.template.response_document(one.text)])[0] @ query
             for one in quotations([passage])
         }
         said = quote(model, [passage], talk)
@@ -132,19 +132,36 @@ def test_the_better_passage_decides_where_sentences_are_nearly_alike(
     assert said("Three?", 0.1, 0.5, 0.6) == "Three. [3]"
 
 
+def test_the_earlier_sentence_decides_where_a_passages_are_nearly_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = models()[0]
+    monkeypatch.setattr(model, "read", lambda _: Reading([5], np.ones(1)))
+
+    def said(question: str, *similarities: float) -> str:
+        monkeypatch.setattr(model, "encode_now", lambda _: np.array(similarities)[:, None])
+        return quote(model, [Passage("p", "One. Two. Three.")], Conversation.start(question))
+
+    assert said("xyz?", 0.5, 0.6, 0.1) == "One. [1]"
+    assert said("xyz?", 0.1, 0.9, 0.1) == "Two. [1]"
+    assert said("Three?", 0.1, 0.1, 0.6) == "Three. [1]"
+
+
 def test_what_was_answered_before_is_not_said_again_while_there_is_more_to_say() -> None:
     model, turns = models()[0], list[Turn]()
     for _ in quotations(PASSAGES):
         said = quote(model, PASSAGES, Conversation("c", (*turns, Turn("And the tower?"))))
         turns.append(Turn("And the tower?", said))
-    everything = [one.id for one in quotations(PASSAGES)]
+    everything = [one.written for one in quotations(PASSAGES)]
     assert sorted(turn.response or "" for turn in turns) == sorted(everything)
     assert quote(model, PASSAGES, Conversation("c", (*turns, Turn("More?")))) in everything
 
 
 def test_sentences_that_do_not_fit_are_left_out() -> None:
     model = models()[0]
-    sizes = {one.id: len(model.template.content(one.id)) for one in quotations(PASSAGES[:1])}
+    sizes = {
+        one.written: len(model.template.content(one.written)) for one in quotations(PASSAGES[:1])
+    }
     least = min(sizes.values())
     assert sizes[quote(model, PASSAGES[:1], max_new_tokens=least)] == least
     # Where none fits, the response is cut.

@@ -1,24 +1,38 @@
 """Responses that are a sentence of the passages, word for word, with its mark.
 
 The sentence is retrieved as passages are: by the embedding of the conversation, read once for both,
-and by BM25 for the last question; and the better its passage, the likelier it is. The three are
-fused.
+and by BM25 for the last question; and the better its passage and the earlier in it, the likelier it
+is. The four are fused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 
 import numpy as np
 
-from uniconv.citations import marked_numbers, quotable, without_marks
+from uniconv.citations import quotable, without_marks
 from uniconv.conversational import ConversationalModel, Reading
 from uniconv.decoding import Decoding, Generation, Writer
 from uniconv.retrieval.bm25 import score_texts
 from uniconv.retrieval.fusion import score_fusion
 from uniconv.types import Conversation, Passage, ScoredPassage
+
+
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """A sentence of the ``passage``-th of those that are read: its ``place``-th, both from 1."""
+
+    text: str
+    passage: int
+    place: int
+
+    @property
+    def written(self) -> str:
+        """The sentence with its mark."""
+        return f"{self.text} [{self.passage}]"
 
 
 def respond(
@@ -55,9 +69,9 @@ def quote(
     found = quotations(passages)
     if not found:
         return Generation.fixed("", len(reading.tokens))
-    written = {one.id: template.content(one.id) for one in found}
+    written = {one: template.content(one.written) for one in found}
     before = {without_marks(turn.response or "").strip() for turn in conversation.turns}
-    found = [one for one in found if len(written[one.id]) <= decoding.max_new_tokens] or found
+    found = [one for one in found if len(written[one]) <= decoding.max_new_tokens] or found
     found = [one for one in found if one.text not in before] or found
     documents = [template.response_document(one.text) for one in found]
     writer = Writer(model.tokenizer, template.stop, decoding)
@@ -72,26 +86,24 @@ def quote(
     return Generation(later, writer, len(reading.tokens) + sum(map(len, documents)))
 
 
-def quotations(passages: Sequence[Passage]) -> list[Passage]:
-    """All sentences that may be quoted; their ids are how they are written, with a mark.
-
-    Of a sentence that is there several times, the first.
-    """
-    found: dict[str, Passage] = {}
+def quotations(passages: Sequence[Passage]) -> list[Quotation]:
+    """All sentences that may be quoted. Of one that is there several times, the first."""
+    found: dict[str, Quotation] = {}
     for number, passage in enumerate(passages, start=1):
-        for sentence in quotable(passage.text):
-            found.setdefault(sentence, Passage(f"{sentence} [{number}]", sentence))
+        for place, sentence in enumerate(quotable(passage.text), start=1):
+            found.setdefault(sentence, Quotation(sentence, number, place))
     return list(found.values())
 
 
-def _nearest(found: Sequence[Passage], similarities: np.ndarray, question: str) -> str:
+def _nearest(found: Sequence[Quotation], similarities: np.ndarray, question: str) -> Quotation:
     by_words = score_texts(question, [one.text for one in found])
-    by_passage = -np.array([marked_numbers(one.id)[0] for one in found], np.float32)
-    rankings = [_ranking(found, scores) for scores in (similarities, by_words, by_passage)]
-    (best,) = score_fusion(rankings, 1, depth=len(found))
-    return best.passage.id
+    by_passage = -np.array([one.passage for one in found], np.float32)
+    by_place = 1 / np.array([one.place for one in found], np.float32)
+    voices = (similarities, by_words, by_passage, by_place)
+    (best,) = score_fusion([_ranking(scores) for scores in voices], 1, depth=len(found))
+    return found[int(best.passage.id)]
 
 
-def _ranking(found: Sequence[Passage], scores: np.ndarray) -> list[ScoredPassage]:
-    order = np.argsort(-scores, kind="stable")
-    return [ScoredPassage(found[place], float(scores[place])) for place in order]
+def _ranking(scores: np.ndarray) -> list[ScoredPassage]:
+    order = np.argsort(-scores, kind="stable").tolist()
+    return [ScoredPassage(Passage(str(row), ""), float(scores[row])) for row in order]
