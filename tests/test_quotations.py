@@ -116,35 +116,29 @@ def test_words_of_the_last_question_decide_where_embeddings_are_alike(
     assert quote(model, PASSAGES, talk) == said
 
 
-def test_the_better_passage_decides_where_sentences_are_nearly_alike(
+@pytest.mark.parametrize(
+    ("texts", "question", "similarities", "expected"),
+    [
+        (("One.", "Two.", "Three."), "xyz?", (0.5, 0.6, 0.1), "One. [1]"),
+        (("One.", "Two.", "Three."), "xyz?", (0.1, 0.6, 0.5), "Two. [2]"),
+        (("One.", "Two.", "Three."), "Three?", (0.1, 0.5, 0.6), "Three. [3]"),
+        (("One. Two. Three.",), "xyz?", (0.5, 0.6, 0.1), "One. [1]"),
+        (("One. Two. Three.",), "xyz?", (0.1, 0.9, 0.1), "Two. [1]"),
+        (("One. Two. Three.",), "Three?", (0.1, 0.1, 0.6), "Three. [1]"),
+    ],
+)
+def test_better_passages_and_earlier_sentences_decide_where_sentences_are_nearly_alike(
+    texts: Sequence[str],
+    question: str,
+    similarities: Sequence[float],
+    expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = models()[0]
     monkeypatch.setattr(model, "read", lambda _: Reading([5], np.ones(1)))
-
-    def said(question: str, *similarities: float) -> str:
-        monkeypatch.setattr(model, "encode_now", lambda _: np.array(similarities)[:, None])
-        passages = [Passage(text, text) for text in ("One.", "Two.", "Three.")]
-        return quote(model, passages, Conversation.start(question))
-
-    assert said("xyz?", 0.5, 0.6, 0.1) == "One. [1]"
-    assert said("xyz?", 0.1, 0.6, 0.5) == "Two. [2]"
-    assert said("Three?", 0.1, 0.5, 0.6) == "Three. [3]"
-
-
-def test_the_earlier_sentence_decides_where_a_passages_are_nearly_alike(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = models()[0]
-    monkeypatch.setattr(model, "read", lambda _: Reading([5], np.ones(1)))
-
-    def said(question: str, *similarities: float) -> str:
-        monkeypatch.setattr(model, "encode_now", lambda _: np.array(similarities)[:, None])
-        return quote(model, [Passage("p", "One. Two. Three.")], Conversation.start(question))
-
-    assert said("xyz?", 0.5, 0.6, 0.1) == "One. [1]"
-    assert said("xyz?", 0.1, 0.9, 0.1) == "Two. [1]"
-    assert said("Three?", 0.1, 0.1, 0.6) == "Three. [1]"
+    monkeypatch.setattr(model, "encode_now", lambda _: np.array(similarities)[:, None])
+    passages = [Passage(text, text) for text in texts]
+    assert quote(model, passages, Conversation.start(question)) == expected
 
 
 def test_what_was_answered_before_is_not_said_again_while_there_is_more_to_say() -> None:
