@@ -1,6 +1,6 @@
 """How many questions are declined, by the model's own score of the passage that search puts first.
 
-    python benchmarks/declining.py OUT --thresholds 0.33 0.41
+    python benchmarks/declining.py OUT --thresholds 0.30 0.39
 
 OUT has what benchmarks/figures.py left with the model. A line is for a collection: how many of its
 answerable turns are declined at each threshold; how many of those that it marks unanswerable, with
@@ -22,7 +22,7 @@ from uniconv.data.conversations import read_conversations
 from uniconv.model import UniConv
 from uniconv.retrieval.interface import Index
 from uniconv.search import ConversationalSearch
-from uniconv.types import Conversation, Turn
+from uniconv.types import UNANSWERABLE, Conversation, Turn
 
 DOCUMENTS = ("doc2dial/val", "mtrag-cloud/dev")
 PEOPLE = ("inscit/dev", "cast20/test", "topiocqa/dev")  # and whatever else Wikipedia tells of
@@ -72,7 +72,7 @@ def main() -> None:
 
 def marked(turn: Turn) -> bool:
     """Whether a set says that a turn has no answer."""
-    return turn.attributes.get("answerability") == "unanswerable"
+    return turn.attributes.get("answerability") == UNANSWERABLE
 
 
 def confidences(search: ConversationalSearch, contexts: Sequence[Conversation]) -> Scores:
